@@ -1,0 +1,154 @@
+package supervision
+
+import "time"
+
+// Command is something to be done now. Commands of one step are carried out in
+// order.
+//
+//sumtype:decl
+type Command interface{ command() }
+
+// StartChild starts a service's next incarnation. It answers with ChildStarted
+// and ChildReady, ChildIgnored, or ChildExited.
+type StartChild struct {
+	ID          ChildID
+	Incarnation uint64
+}
+
+// StopChild orders an incarnation to stop, by its own rule. It answers with
+// ChildExited.
+type StopChild struct {
+	ID          ChildID
+	Incarnation uint64
+	Shutdown    Shutdown
+}
+
+// KillChild kills an incarnation at once.
+type KillChild struct {
+	ID          ChildID
+	Incarnation uint64
+}
+
+// Wake asks for BackoffOver with the same ID and Token after that time.
+type Wake struct {
+	ID    ChildID
+	Token uint64
+	After time.Duration
+}
+
+// Reply answers an Operate. Err is nil, an *OperationError or an
+// *UnknownChildError.
+type Reply struct {
+	Call uint64
+	Err  error
+}
+
+// Held is the set of services under a hold of their own; it is to be kept.
+type Held struct{ Holds []Hold }
+
+// Hold is one operator's stop.
+type Hold struct {
+	ID   ChildID
+	Only bool
+}
+
+// Booted: every wanted service has been healthy or has completed once; Failed
+// names those that could not.
+type Booted struct{ Failed []ChildID }
+
+// Ended: the root supervisor has ended and nothing below it is alive.
+type Ended struct {
+	Why EndReason
+	// ID is the service that brought it about, if one did.
+	ID ChildID
+	// Detail says what happened to it.
+	Detail string
+	// AllNormal: an automatic shutdown whose significant children all ended normally.
+	AllNormal bool
+}
+
+// EndReason says why a supervisor ended.
+type EndReason uint8
+
+// The ways a supervisor ends.
+const (
+	EndOrdered EndReason = iota
+	EndIntensity
+	EndBootFailed
+	EndAutoShutdown
+)
+
+func (StartChild) command() {}
+func (StopChild) command()  {}
+func (KillChild) command()  {}
+func (Wake) command()       {}
+func (Reply) command()      {}
+func (Held) command()       {}
+func (Booted) command()     {}
+func (Ended) command()      {}
+func (Notice) command()     {}
+
+// Notice is one event of the journal: a decision or a fact, and the number of the
+// notice that brought it about (0: none).
+type Notice struct {
+	Seq         uint64
+	Cause       uint64
+	Type        string
+	Service     ChildID
+	Supervisor  ChildID
+	Incarnation uint64
+	Pid         int
+	Message     string
+	Attrs       []Attr
+}
+
+// Attr is a detail of a notice.
+type Attr struct {
+	Key   string
+	Value any
+}
+
+// The types of notices.
+const (
+	NodeStarting = "node.starting"
+	NodeReady    = "node.ready"
+	NodeStopping = "node.stopping"
+	NodeStopped  = "node.stopped"
+
+	ServiceWaiting   = "service.waiting"
+	ServiceStarting  = "service.starting"
+	ServiceStarted   = "service.started"
+	ServiceReady     = "service.ready"
+	ServiceUnhealthy = "service.unhealthy"
+	ServiceHealthy   = "service.healthy"
+	ServiceExited    = "service.exited"
+	ServiceBackoff   = "service.backoff"
+	ServiceStopping  = "service.stopping"
+	ServiceStopped   = "service.stopped"
+	ServiceStuck     = "service.stuck"
+	ServiceCompleted = "service.completed"
+	ServiceFailed    = "service.failed"
+
+	SupervisorRestarting = "supervisor.restarting"
+	SupervisorGaveUp     = "supervisor.gave_up"
+	SupervisorEscalated  = "supervisor.escalated"
+	SupervisorPaused     = "supervisor.paused"
+	SupervisorResumed    = "supervisor.resumed"
+
+	OperatorCommand = "operator.command"
+)
+
+// OperationError is an operator's command that could not be done.
+type OperationError struct {
+	ID   ChildID
+	What string
+}
+
+func (e *OperationError) Error() string { return string(e.ID) + " " + e.What }
+
+// UnknownChildError is a name that is no child of the tree.
+type UnknownChildError struct{ ID ChildID }
+
+func (e *UnknownChildError) Error() string {
+	return "no service or supervisor is called " + string(e.ID)
+}

@@ -1,0 +1,208 @@
+package supervision
+
+import (
+	"fmt"
+	"time"
+)
+
+// Options are what a Machine starts from.
+type Options struct {
+	// LastSeq is the number of the last notice of an earlier life of the node.
+	LastSeq uint64
+	// Seed determines the jitter of the back-offs.
+	Seed uint64
+	// Holds that are in force, and the last incarnation of each service.
+	Holds        []Hold
+	Incarnations map[ChildID]uint64
+	// BestEffort: a service that fails while the node boots is left failed.
+	BestEffort bool
+	// MaxParallelStarts limits the starts under way at once; 0: no limit.
+	MaxParallelStarts int
+}
+
+// Machine supervises one node. It belongs to one owner: Step and Snapshot must
+// not run at the same time.
+type Machine struct {
+	tree     *Tree
+	opt      Options
+	root     *child
+	children map[ChildID]*child
+	order    []*child      // list order
+	nested   []*supervisor // in the same order
+
+	now      time.Time
+	seq      uint64
+	spread   spread
+	tokens   uint64
+	commands []Command
+	dirty    []*child
+	slots    int // starts under way
+	waiting  []*child
+	booting  bool
+	recheck  bool
+	calls    []*call
+	over     bool
+}
+
+// New returns the machine of a tree, with nothing started.
+func New(t *Tree, o Options) *Machine {
+	m := &Machine{tree: t, opt: o, seq: o.LastSeq, spread: spread(o.Seed), children: map[ChildID]*child{}}
+	m.root = m.build(t.Root, nil)
+	for _, c := range m.order {
+		for _, e := range c.node.Needs {
+			to := m.children[e.To.Spec.ID]
+			c.needs = append(c.needs, link{e, to})
+			to.neededBy = append(to.neededBy, link{e, c})
+		}
+	}
+	for _, h := range o.Holds {
+		if c := m.children[h.ID]; c != nil && c.nested == nil {
+			m.hold(c, h.Only)
+		}
+	}
+	return m
+}
+
+func (m *Machine) build(n *Node, sup *supervisor) *child {
+	c := &child{node: n, sup: sup, inc: m.opt.Incarnations[n.Spec.ID]}
+	m.children[n.Spec.ID] = c
+	m.order = append(m.order, c)
+	if n.IsSupervisor() {
+		c.nested = &supervisor{self: c, spec: n.Spec.Supervisor}
+		m.nested = append(m.nested, c.nested)
+		for _, k := range n.Children {
+			c.nested.children = append(c.nested.children, m.build(k, c.nested))
+		}
+	}
+	return c
+}
+
+// Step takes one event at that time and returns what is to be done, in order.
+// Times must not go backwards. Events of an incarnation that is over, or of a
+// child that does not exist, change nothing.
+func (m *Machine) Step(now time.Time, ev Event) []Command {
+	m.now = now
+	m.commands = nil
+	m.handle(ev)
+	m.settleAll()
+	m.finishBoot()
+	m.answerCalls()
+	return m.commands
+}
+
+func (m *Machine) handle(ev Event) {
+	switch e := ev.(type) {
+	case Boot:
+		m.boot(e)
+	case ChildStarted:
+		if c := m.living(e.ID, e.Incarnation); c != nil {
+			m.started(c, e)
+		}
+	case ChildReady:
+		if c := m.living(e.ID, e.Incarnation); c != nil {
+			m.ready(c)
+		}
+	case ChildHealth:
+		if c := m.living(e.ID, e.Incarnation); c != nil {
+			m.healthChanged(c, e)
+		}
+	case ChildExited:
+		if c := m.living(e.ID, e.Incarnation); c != nil {
+			m.exited(c, e)
+		}
+	case ChildIgnored:
+		if c := m.living(e.ID, e.Incarnation); c != nil {
+			m.declined(c)
+		}
+	case ChildStuck:
+		if c := m.living(e.ID, e.Incarnation); c != nil {
+			m.gotStuck(c, e)
+		}
+	case SupervisorCrashed:
+		if c := m.children[e.ID]; c != nil && c.nested != nil && c.alive() {
+			m.supervisorCrashed(c, e)
+		}
+	case BackoffOver:
+		if c := m.children[e.ID]; c != nil && c.rest == backingOff && c.phase == down && c.token == e.Token {
+			m.setRest(c, pending)
+			m.unblock(c)
+		}
+	case Operate:
+		m.operate(e)
+	case ShutDown:
+		m.shutDown(e.Cause)
+	case KillAll:
+		m.killAll(e.Cause)
+	case Note:
+		m.note(e.Notice)
+	}
+}
+
+// living returns the child if that incarnation of it is alive.
+func (m *Machine) living(id ChildID, inc uint64) *child {
+	c := m.children[id]
+	if c == nil || c.inc != inc || !c.alive() {
+		return nil
+	}
+	return c
+}
+
+func (m *Machine) do(c Command) { m.commands = append(m.commands, c) }
+
+// note numbers a notice and gives it out.
+func (m *Machine) note(n Notice) uint64 {
+	m.seq++
+	n.Seq = m.seq
+	m.do(n)
+	return n.Seq
+}
+
+// noteOf notes something about a child; the notice becomes the child's cause.
+func (m *Machine) noteOf(c *child, kind string, cause uint64, message string, attrs ...Attr) uint64 {
+	n := Notice{Cause: cause, Type: kind, Incarnation: c.inc, Pid: c.pid, Message: message, Attrs: attrs}
+	if c.nested != nil {
+		n.Supervisor = c.id()
+	} else {
+		n.Service = c.id()
+	}
+	c.cause = m.note(n)
+	return c.cause
+}
+
+func (m *Machine) noteSupervisor(s *supervisor, kind string, cause uint64, message string, attrs ...Attr) uint64 {
+	s.self.cause = m.note(Notice{Cause: cause, Type: kind, Supervisor: s.self.id(), Message: message, Attrs: attrs})
+	return s.self.cause
+}
+
+// touch has a child looked at again before the step ends.
+func (m *Machine) touch(c *child) {
+	if c != nil && !c.dirty {
+		c.dirty = true
+		m.dirty = append(m.dirty, c)
+	}
+}
+
+func (m *Machine) settleAll() {
+	for len(m.dirty) > 0 {
+		c := m.dirty[0]
+		m.dirty = m.dirty[1:]
+		c.dirty = false
+		m.settle(c)
+	}
+	m.dirty = nil
+}
+
+func (m *Machine) setPhase(c *child, p phase) {
+	c.phase, c.since = p, m.now
+}
+
+func (m *Machine) setRest(c *child, r rest) {
+	c.rest, c.since = r, m.now
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return fmt.Sprintf("%d %s", n, what)
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
