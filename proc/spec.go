@@ -27,6 +27,9 @@ type ServiceSpec struct {
 	// Peers are the dependencies, for BLACKHOLE_SOCKET_<DEPENDENCY> and its port.
 	Peers      []Peer
 	StopSignal syscall.Signal
+	// StopGrace is how long its remains get to end by themselves when the next bhnode
+	// finds them, 10 s at most; 0: that much.
+	StopGrace time.Duration
 	// SuccessCodes and SuccessSignals end it normally, besides code 0.
 	SuccessCodes   []int
 	SuccessSignals []syscall.Signal

@@ -1,0 +1,106 @@
+package proc
+
+import (
+	"bytes"
+	"os"
+	"time"
+)
+
+const (
+	readBlock = 64 << 10
+	lineMost  = 1 << 20
+	// A read of less than smallRead is followed by a pause: the pipe fills meanwhile,
+	// and a writer of single lines costs a sixth of the wake-ups.
+	smallRead = 32 << 10
+	readPause = 200 * time.Microsecond
+)
+
+// Line is one line of output, or a part of it.
+type Line struct {
+	Data      []byte // without its newline
+	Partial   bool   // the next one goes on where it ends
+	NoNewline bool   // the output ended here, without a newline
+}
+
+// Capture reads r to its end, or until a read deadline, and delivers what it reads as
+// lines: at once, in order, nothing left out. A line over 1 MiB comes in parts of 1 MiB.
+// The time is that of the read. While deliver blocks nothing is read, so in the end
+// the writer waits. Data is valid only during deliver.
+func Capture(r *os.File, deliver func(at time.Time, lines []Line)) {
+	var c cutter
+	for {
+		n, err := r.Read(c.space())
+		at := time.Now()
+		if n > 0 {
+			if lines := c.wrote(n); len(lines) > 0 {
+				deliver(at, lines)
+			}
+		}
+		if err != nil {
+			if last := c.rest(); len(last) > 0 {
+				deliver(at, last)
+			}
+			return
+		}
+		if n < smallRead {
+			time.Sleep(readPause)
+		}
+	}
+}
+
+// cutter cuts a stream into lines.
+type cutter struct {
+	buf    []byte // what was read, from the beginning of the first line not delivered
+	done   int    // bytes of buf that were delivered
+	sought int    // bytes of buf known to hold no newline beyond done
+	lines  []Line
+}
+
+// space returns where to read the next block to. It invalidates the lines delivered before.
+func (c *cutter) space() []byte {
+	c.buf = c.buf[:copy(c.buf, c.buf[c.done:])]
+	c.sought -= c.done
+	c.done = 0
+	if cap(c.buf)-len(c.buf) < readBlock || len(c.buf) == 0 && cap(c.buf) > 2*readBlock {
+		size := 2 * readBlock // a long line doubles it, its end gives it back
+		for size < len(c.buf)+readBlock {
+			size *= 2
+		}
+		c.buf = append(make([]byte, 0, size), c.buf...)
+	}
+	return c.buf[len(c.buf) : len(c.buf)+readBlock]
+}
+
+// wrote takes n more bytes from the space and returns the lines that are complete.
+func (c *cutter) wrote(n int) []Line {
+	c.buf = c.buf[:len(c.buf)+n]
+	c.lines = c.lines[:0]
+	for {
+		i := bytes.IndexByte(c.buf[c.sought:], '\n')
+		if i < 0 {
+			c.sought = len(c.buf)
+			c.parts(len(c.buf))
+			return c.lines
+		}
+		end := c.sought + i
+		c.parts(end)
+		c.lines = append(c.lines, Line{Data: c.buf[c.done:end]})
+		c.done, c.sought = end+1, end+1
+	}
+}
+
+// parts delivers as many parts as the line that reaches to end, at least, is too long.
+func (c *cutter) parts(end int) {
+	for end-c.done > lineMost {
+		c.lines = append(c.lines, Line{Data: c.buf[c.done : c.done+lineMost], Partial: true})
+		c.done += lineMost
+	}
+}
+
+// rest returns the line that the end of the output left without its newline.
+func (c *cutter) rest() []Line {
+	if c.done == len(c.buf) {
+		return nil
+	}
+	return []Line{{Data: c.buf[c.done:], NoNewline: true}}
+}

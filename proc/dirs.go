@@ -1,0 +1,165 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const (
+	configFile = "config.yaml"
+	notifyFile = "notify.sock"
+)
+
+func (h *Host) notifyPath(service string) string {
+	return filepath.Join(h.serviceDir(service), notifyFile)
+}
+
+// makeDirs makes what the service finds there: its directory in the runtime directory,
+// its data directory, and the place of its socket, free of one that a dead process left.
+func (l *launch) makeDirs(ctx context.Context) error {
+	s := l.spec
+	if s.Name != filepath.Base(s.Name) || !filepath.IsLocal(s.Name) {
+		return hopeless(fmt.Errorf("%q cannot be the name of a directory", s.Name))
+	}
+	group := l.account.gid
+	if l.host.groupID >= 0 {
+		group = l.host.groupID
+	}
+	own := ownership{l.account.uid, group}
+	if err := own.keep(l.host.serviceDir(s.Name)); err != nil {
+		return err
+	}
+	if s.DataDir != "" {
+		if err := (ownership{l.account.uid, l.account.gid}).make(s.DataDir); err != nil {
+			return err
+		}
+	}
+	if s.UnixSocket == "" {
+		return nil
+	}
+	if err := own.make(filepath.Dir(s.UnixSocket)); err != nil {
+		return err
+	}
+	return removeStaleSocket(ctx, s.UnixSocket)
+}
+
+// ownership is whose a directory is.
+type ownership struct{ uid, gid int }
+
+// keep makes path or, if it is there, sees to its mode and owner. The directory above
+// it is ours alone, so path is no link that somebody else has put there.
+func (o ownership) keep(path string) error {
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return o.give(path)
+}
+
+// make makes path and what is missing above it; a path that is there is left as it is.
+func (o ownership) make(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%s is no directory", path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // others pass through
+		return err
+	}
+	err = os.Mkdir(path, 0o700)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil // another service's start was faster
+	case err != nil:
+		return err
+	}
+	return o.give(path)
+}
+
+// give sets the mode and owner of a directory, never those of what a link points to.
+func (o ownership) give(path string) error {
+	dir, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	info, err := dir.Stat()
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(st.Uid) != o.uid || int(st.Gid) != o.gid {
+		if err := dir.Chown(o.uid, o.gid); err != nil {
+			return err
+		}
+	}
+	if info.Mode().Perm() == 0o750 {
+		return nil
+	}
+	return dir.Chmod(0o750)
+}
+
+// writeConfig puts the rendered config in its place. The directory is the service's
+// user's, who may have put anything there: it is entered once, and no link followed.
+func (l *launch) writeConfig(context.Context) error {
+	if l.spec.Config == nil {
+		return nil
+	}
+	path := filepath.Join(l.host.serviceDir(l.spec.Name), configFile)
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	const fresh = configFile + ".tmp"
+	if err := dir.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := dir.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(l.spec.Config)
+	if err == nil && l.account.cred != nil {
+		err = f.Chown(l.account.uid, l.account.gid)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	l.config = path
+	return dir.Rename(fresh, configFile)
+}
+
+// removeStaleSocket removes a socket on which nobody listens any more; anything else
+// is left alone.
+func removeStaleSocket(ctx context.Context, path string) error {
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil //nolint:nilerr // no directory, no socket
+	}
+	defer func() { _ = dir.Close() }()
+	info, err := dir.Lstat(filepath.Base(path))
+	if err != nil || info.Mode().Type() != fs.ModeSocket {
+		return nil //nolint:nilerr // nothing of ours
+	}
+	d := net.Dialer{Timeout: time.Second}
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err == nil {
+		return conn.Close()
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return nil //nolint:nilerr // somebody is there, if slow
+	}
+	if err := dir.Remove(filepath.Base(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove a stale socket: %w", err)
+	}
+	return nil
+}

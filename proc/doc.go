@@ -1,0 +1,24 @@
+// Package proc does what touches operating-system processes, one deed a call; it
+// decides nothing and knows no supervisor.
+//
+// A Host is the processes of one node on one runtime directory. Its Serve loop, on
+// the locked main thread, makes every fork, so that a parent-death signal means the
+// death of bhnode, and reaps the orphans that are re-parented to bhnode; as both are
+// done by one goroutine, no status of a registered child is ever taken by the reaper.
+//
+// Start takes a ServiceSpec through its stages to a Process, which is one
+// incarnation: its main process, waited for by a pidfd in Go's poller (no thread a
+// process), its pipes, and its family, which is everything that came of it. The
+// family is found by walking down from the main process, and from those of our own
+// children that are nobody's main and carry its BHNODE_ID or session.
+//
+//	Start → … → Exited → AwaitGone → PostStop → Release
+//	             Signal, Kill at any time
+//
+// At most one incarnation of a service exists between Start and Release. What a dead
+// bhnode left is found by Sweep: it carries BHNODE_INSTANCE, a random number that
+// lives in the runtime directory and that no other node has.
+//
+// What needs to outlive bhnode is kept by the packages below: state (what runs, what
+// is held), logstore and journal.
+package proc

@@ -1,0 +1,108 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// execSpec is one program to run, as a main process or a hook.
+type execSpec struct {
+	argv, env      []string
+	dir            string
+	account        account
+	mark           identity
+	stdout, stderr int // descriptors
+}
+
+// exec starts a program in a session of its own, its input empty.
+func (h *Host) exec(ctx context.Context, e execSpec) (*child, error) {
+	if len(e.argv) == 0 || e.argv[0] == "" {
+		return nil, hopeless(errors.New("the command is empty"))
+	}
+	path, err := findProgram(e.argv[0], e.env)
+	if err != nil {
+		return nil, hopeless(err)
+	}
+	if err := checkDir(e.dir); err != nil {
+		return nil, err
+	}
+	attr := &syscall.ProcAttr{
+		Dir:   e.dir,
+		Env:   e.env,
+		Files: []uintptr{h.null.Fd(), uintptr(e.stdout), uintptr(e.stderr)},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: e.account.cred},
+	}
+	if h.opts.KillOnDeath {
+		attr.Sys.Pdeathsig = syscall.SIGKILL
+	}
+	c, err := h.spawn(ctx, forkRequest{path: path, argv: e.argv, attr: attr, mark: e.mark})
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return nil, execError(path, errno)
+	}
+	return c, err
+}
+
+func checkDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return hopeless(fmt.Errorf("bad working directory: %w", err))
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return hopeless(fmt.Errorf("bad working directory: %s is no directory", dir))
+	}
+	return nil
+}
+
+// defaultPath is searched for a service whose environment has no PATH.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// findProgram finds a bare name in the PATH of env; entries that are not absolute would
+// mean another directory for bhnode than for the service and are skipped.
+func findProgram(name string, env []string) (string, error) {
+	if strings.ContainsRune(name, '/') {
+		return name, nil
+	}
+	path, ok := getenv(env, "PATH")
+	if !ok {
+		path = defaultPath
+	}
+	for _, dir := range filepath.SplitList(path) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		program := filepath.Join(dir, name)
+		if info, err := os.Stat(program); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
+			return program, nil
+		}
+	}
+	return "", fmt.Errorf("no program %q in PATH (%s): %w", name, path, fs.ErrNotExist)
+}
+
+// execError says why a program could not be started, and whether it ever can.
+func execError(path string, errno syscall.Errno) error {
+	err := error(&fs.PathError{Op: "exec", Path: path, Err: errno})
+	switch errno {
+	case syscall.ENOENT:
+		if _, statErr := os.Stat(path); statErr == nil {
+			err = fmt.Errorf("%w (the file is there, its interpreter or loader is not)", err)
+		}
+		return hopeless(err)
+	case syscall.ENOEXEC:
+		return hopeless(fmt.Errorf("%w (a script needs a first line like #!/bin/sh)", err))
+	case syscall.EACCES, syscall.EPERM, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP,
+		syscall.ENAMETOOLONG, syscall.E2BIG, syscall.EINVAL, syscall.ELIBBAD:
+		return hopeless(err)
+	}
+	return err
+}

@@ -1,0 +1,50 @@
+package proc
+
+import (
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exit is how a main process ended.
+type Exit struct {
+	Code      int            // -1 where a signal ended it
+	Signal    syscall.Signal // 0: none
+	OOMKilled bool           // the kernel killed it for want of memory
+	Known     bool           // false: it ended, but its status went to somebody else
+	At        time.Time
+}
+
+// exitOf returns the Exit of a wait status.
+func exitOf(ws syscall.WaitStatus, at time.Time) Exit {
+	e := Exit{Code: -1, Known: true, At: at}
+	if ws.Signaled() {
+		e.Signal = ws.Signal()
+	} else {
+		e.Code = ws.ExitStatus()
+	}
+	return e
+}
+
+// String says how it ended: "exit 3", "SIGKILL", "SIGKILL, out of memory".
+func (e Exit) String() string {
+	switch {
+	case !e.Known:
+		return "exit unknown"
+	case e.OOMKilled:
+		return signalName(e.Signal) + ", out of memory"
+	case e.Signal != 0:
+		return signalName(e.Signal)
+	}
+	return "exit " + strconv.Itoa(e.Code)
+}
+
+// signalName returns SIGTERM for SIGTERM; one without a name is called by its number.
+func signalName(sig syscall.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return name
+	}
+	return "signal " + strconv.Itoa(int(sig))
+}

@@ -1,0 +1,213 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Remnant is a process of a service that is alive.
+type Remnant struct {
+	Pid         int
+	Name        string
+	State       string // of /proc/PID/stat: R, S, D, T …
+	WaitChannel string // where in the kernel it waits, "" if unknown
+}
+
+// String names it as a person would look for it: "4711 (postgres, D in io_schedule)".
+func (r Remnant) String() string {
+	if r.WaitChannel == "" {
+		return fmt.Sprintf("%d (%s, %s)", r.Pid, r.Name, r.State)
+	}
+	return fmt.Sprintf("%d (%s, %s in %s)", r.Pid, r.Name, r.State, r.WaitChannel)
+}
+
+// family is a leader and everything that came of it: its descendants, and the orphans
+// that carry its mark, or live in its session where they carry none.
+type family struct {
+	host   *Host
+	leader *child
+	killed atomic.Bool
+}
+
+// life tells a process from a later one of the same number.
+type life struct {
+	pid   int
+	start uint64
+}
+
+func (s *procStat) life() life { return life{s.pid, s.start} }
+
+// owns says whether an orphan is of the family. The number of a leader that was
+// reaped may have become that of another.
+func (f *family) owns(o orphan) bool {
+	mark := f.leader.mark
+	switch {
+	case o.id.instance == mark.instance && mark.hook != "":
+		return o.id.hook == mark.hook
+	case o.id.instance == mark.instance:
+		return o.id.id == mark.id
+	case o.id.id != "":
+		return false // of another node
+	case o.session != f.leader.pid && o.pgrp != f.leader.pid:
+		return false
+	}
+	f.host.mu.Lock()
+	defer f.host.mu.Unlock()
+	other := f.host.children[f.leader.pid]
+	return other == nil || other == f.leader
+}
+
+// left returns what is alive of the family, parents before children.
+func (f *family) left() []procStat {
+	var found []procStat
+	for _, c := range f.forked() {
+		if st, err := readStat(c.pid); err == nil && !st.dead() && st.start == c.start {
+			found = append(found, st)
+		}
+	}
+	for _, o := range f.host.orphans.take(f.host) {
+		if f.owns(o) {
+			found = append(found, o.procStat)
+		}
+	}
+	seen := make(map[life]bool, len(found))
+	for _, st := range found {
+		seen[st.life()] = true
+	}
+	for i := 0; i < len(found); i++ { // found grows
+		for _, st := range descend(found[i]) {
+			if !seen[st.life()] {
+				seen[st.life()] = true
+				found = append(found, st)
+			}
+		}
+	}
+	return found
+}
+
+// forked returns the live children of ours that are of the family: its leader, and
+// for a service the hooks and probes that run for it.
+func (f *family) forked() []*child {
+	f.host.mu.Lock()
+	defer f.host.mu.Unlock()
+	var own []*child
+	if f.host.children[f.leader.pid] == f.leader {
+		own = append(own, f.leader)
+	}
+	if f.leader.mark.hook != "" {
+		return own
+	}
+	for c := range f.host.hooks {
+		if c.mark.id == f.leader.mark.id {
+			own = append(own, c)
+		}
+	}
+	return own
+}
+
+// descend returns the live children of parent, none if it ended meanwhile: its number
+// may then be another's.
+func descend(parent procStat) []procStat {
+	var children []procStat
+	for _, pid := range childrenOf(parent.pid) {
+		if st, err := readStat(pid); err == nil && st.ppid == parent.pid && !st.dead() {
+			children = append(children, st)
+		}
+	}
+	if st, err := readStat(parent.pid); err != nil || st.start != parent.start {
+		return nil
+	}
+	return children
+}
+
+// kill sends SIGKILL to everything that is left, again and again until nobody is
+// found who has not had it: a process may fork while it is looked for.
+func (f *family) kill() error {
+	f.killed.Store(true)
+	var errs []error
+	had := map[life]bool{}
+	for fresh := true; fresh && len(errs) == 0; {
+		fresh = false
+		for _, st := range f.left() {
+			if had[st.life()] {
+				continue
+			}
+			had[st.life()], fresh = true, true
+			if err := killExactly(st); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// killExactly kills a process, with its process group, if it is still the one that was
+// seen. All members of a group are of one session, which began with a descendant of
+// the service, so the group holds nobody else.
+func killExactly(st procStat) error {
+	if st.pgrp > 1 && st.pgrp != unix.Getpgrp() {
+		if at, err := readStat(st.pid); err == nil && at.start == st.start && at.pgrp == st.pgrp {
+			_ = syscall.Kill(-st.pgrp, syscall.SIGKILL)
+		}
+	}
+	return signalExactly(st, syscall.SIGKILL)
+}
+
+// signalExactly signals a process if it is still the one that was seen.
+func signalExactly(st procStat, sig syscall.Signal) error {
+	fd, err := unix.PidfdOpen(st.pid, 0)
+	if err != nil {
+		return gone(os.NewSyscallError("pidfd_open", err))
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if at, err := readStat(st.pid); err != nil || at.start != st.start {
+		return nil //nolint:nilerr // it has ended
+	}
+	return gone(os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(fd, sig, nil, 0)))
+}
+
+// gone forgives the error of a process that has ended meanwhile.
+func gone(err error) error {
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return err
+}
+
+// The family is polled, as without a cgroup no event says that it is gone.
+const (
+	pollFirst = time.Millisecond
+	pollMost  = 50 * time.Millisecond
+)
+
+// awaitGone returns when nothing is left of the family. After a kill it kills what appears since.
+func (f *family) awaitGone(ctx context.Context) error {
+	select {
+	case <-f.leader.exited:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
+		if len(f.left()) == 0 {
+			return nil
+		}
+		if f.killed.Load() {
+			_ = f.kill() // who may not be killed is waited for
+		}
+		pause.Reset(wait)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,195 @@
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"github.com/blackhole/bhnode/proc/state"
+)
+
+// HostOptions are what a Host takes from the configuration of its node.
+type HostOptions struct {
+	Node        string
+	RuntimeDir  string
+	Group       string // may reach the services' sockets; for root only, "": nobody else
+	KillOnDeath bool   // main processes die with bhnode
+	Log         zerolog.Logger
+}
+
+// Host runs the processes of one node: it knows where they live, which are ours and
+// who is alive.
+type Host struct {
+	opts     HostOptions
+	instance string // random, of the runtime directory
+	boot     string // of the machine
+	groupID  int    // -1: none
+	lock     *os.File
+	null     *os.File
+	state    *state.Store
+	orphans  census
+
+	forks  chan forkRequest
+	served chan struct{} // Serve has returned
+	hookNo atomic.Uint64
+	waits  sync.WaitGroup // of the children's wait goroutines
+
+	mu       sync.Mutex
+	children map[int]*child      // every child of ours that was not reaped, orphans apart
+	hooks    map[*child]struct{} // those of them that are hooks and exec probes
+	services map[string]*Process // nil: about to be started
+}
+
+// OpenHost takes possession of the runtime directory, which it makes if need be, and
+// has the orphans of this process's descendants re-parented to it. It returns a
+// *LockedError where another bhnode runs.
+func OpenHost(o HostOptions) (*Host, error) {
+	h := &Host{
+		opts:     o,
+		groupID:  -1,
+		forks:    make(chan forkRequest),
+		served:   make(chan struct{}),
+		children: map[int]*child{},
+		hooks:    map[*child]struct{}{},
+		services: map[string]*Process{},
+	}
+	if err := h.open(); err != nil {
+		return nil, errors.Join(err, h.closeFiles())
+	}
+	for _, path := range h.state.Damaged() {
+		o.Log.Warn().Str("file", path).Msg("damaged state was set aside")
+	}
+	return h, nil
+}
+
+func (h *Host) open() (err error) {
+	if err := makeRuntimeDir(h.opts.RuntimeDir); err != nil {
+		return err
+	}
+	if h.lock, err = lockDir(h.opts.RuntimeDir); err != nil {
+		return err
+	}
+	if err := makeOwnDir(filepath.Join(h.opts.RuntimeDir, "svc"), 0o711); err != nil {
+		return err
+	}
+	stateDir := filepath.Join(h.opts.RuntimeDir, "state")
+	if err := makeOwnDir(stateDir, 0o700); err != nil {
+		return err
+	}
+	if h.instance, err = instanceOf(h.opts.RuntimeDir); err != nil {
+		return err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Errorf("cannot tell this boot of the machine from others: %w", err)
+	}
+	h.boot = strings.TrimSpace(string(boot))
+	if h.null, err = os.Open(os.DevNull); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("cannot become the reaper of orphans: %w", err)
+	}
+	h.findGroup()
+	h.state, err = state.Open(stateDir)
+	return err
+}
+
+// findGroup looks up the node's group. Without it nobody but root and the services'
+// own users reach their sockets, which is no reason not to run.
+func (h *Host) findGroup() {
+	if h.opts.Group == "" || os.Geteuid() != 0 {
+		return
+	}
+	g, err := user.LookupGroup(h.opts.Group)
+	if err == nil {
+		h.groupID, err = strconv.Atoi(g.Gid)
+	}
+	if err != nil {
+		h.opts.Log.Warn().Err(err).Str("group", h.opts.Group).Msg("group of the node not found, sockets stay private")
+	}
+}
+
+// State returns what is kept on disk.
+func (h *Host) State() *state.Store { return h.state }
+
+// Lookup returns the incarnation of a service that was started and not yet released,
+// nil if there is none.
+func (h *Host) Lookup(service string) *Process {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.services[service]
+}
+
+// Close gives the runtime directory back and ends every goroutine of h, after Serve
+// has returned. Processes that still run are left to themselves.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	alive := slices.Collect(maps.Values(h.children))
+	h.mu.Unlock()
+	for _, c := range alive {
+		_ = c.pidfd.Close() // ends its wait, which takes h.mu
+	}
+	h.waits.Wait()
+	return h.closeFiles()
+}
+
+func (h *Host) closeFiles() error {
+	var errs []error
+	for _, f := range []*os.File{h.null, h.lock} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// idOf returns the BHNODE_ID of an incarnation.
+func (h *Host) idOf(service string, incarnation uint64) string {
+	return h.opts.Node + "/" + service + "/" + strconv.FormatUint(incarnation, 10)
+}
+
+// serviceDir is where a service's socket and rendered config live.
+func (h *Host) serviceDir(service string) string {
+	return filepath.Join(h.opts.RuntimeDir, "svc", service)
+}
+
+// claim reserves a service for one start; false says that it is not over.
+func (h *Host) claim(service string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, taken := h.services[service]; taken {
+		return false
+	}
+	h.services[service] = nil
+	return true
+}
+
+// settle puts what became of a claim in its place; nil gives it up.
+func (h *Host) settle(service string, p *Process) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p == nil {
+		delete(h.services, service)
+	} else {
+		h.services[service] = p
+	}
+}
+
+// warn logs trouble that stops nobody.
+func (h *Host) warn(service string, err error, what string) {
+	if err != nil {
+		h.opts.Log.Warn().Err(err).Str("service", service).Msg(what)
+	}
+}

@@ -1,0 +1,124 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// ErrProcessDone says that the main process is over.
+var ErrProcessDone = os.ErrProcessDone
+
+// Process is one incarnation of a service.
+type Process struct {
+	host        *Host
+	service     string
+	incarnation uint64
+	env         []string
+	mark        identity
+	main        *child
+	family      *family
+	stdout      *os.File
+	stderr      *os.File
+	notify      *NotifySocket
+	release     sync.Once
+}
+
+// Pid returns the number of the main process.
+func (p *Process) Pid() int { return p.main.pid }
+
+// Incarnation returns which life of the service it is.
+func (p *Process) Incarnation() uint64 { return p.incarnation }
+
+// StartedAt returns when the main process was started.
+func (p *Process) StartedAt() time.Time { return p.main.started }
+
+// Env returns the environment of the incarnation, for its probes and hooks.
+func (p *Process) Env() []string { return slices.Clone(p.env) }
+
+// Stdout returns the read end of the standard output; read deadlines work. It ends
+// when the last process that holds the other end does.
+func (p *Process) Stdout() *os.File { return p.stdout }
+
+// Stderr returns the read end of the standard error, as Stdout does.
+func (p *Process) Stderr() *os.File { return p.stderr }
+
+// Notify returns the notify socket, nil for a service with another health check.
+func (p *Process) Notify() *NotifySocket { return p.notify }
+
+// Exited returns a channel that is closed when the main process has ended and was reaped.
+func (p *Process) Exited() <-chan struct{} { return p.main.exited }
+
+// Exit returns how the main process ended; before Exited it is not known.
+func (p *Process) Exit() Exit { return p.main.end() }
+
+// Signal sends sig to the main process, never to another that has got its number. The
+// error is ErrProcessDone if it is over.
+func (p *Process) Signal(sig syscall.Signal) error { return p.main.signal(sig) }
+
+// Kill sends SIGKILL to everything that is left of the incarnation: main process,
+// descendants, hooks, and orphans wherever they hide.
+func (p *Process) Kill() error { return p.family.kill() }
+
+// Left returns what is alive of the incarnation, its main process included.
+func (p *Process) Left() ([]Remnant, error) {
+	var left []Remnant
+	for _, st := range p.family.left() {
+		left = append(left, Remnant{
+			Pid: st.pid, Name: st.comm, State: string(st.state), WaitChannel: waitChannel(st.pid),
+		})
+	}
+	return left, nil
+}
+
+// AwaitGone returns when nothing is left of the incarnation, or with the error of ctx.
+// After Kill it also kills what was forked meanwhile.
+func (p *Process) AwaitGone(ctx context.Context) error { return p.family.awaitGone(ctx) }
+
+// PostStop runs the post_stop hooks of s, all of them, and returns what went wrong.
+func (p *Process) PostStop(ctx context.Context, s *ServiceSpec, reason string) error {
+	return p.host.postStop(ctx, s, p.env, reason, p.Exit())
+}
+
+func (h *Host) postStop(ctx context.Context, s *ServiceSpec, env []string, reason string, exit Exit) error {
+	var code, sig string
+	switch {
+	case exit.Signal != 0:
+		sig = signalName(exit.Signal)
+	case exit.Known:
+		code = strconv.Itoa(exit.Code)
+	}
+	env = slices.Concat(env, []string{"BHNODE_REASON=" + reason, "BHNODE_EXIT_CODE=" + code, "BHNODE_SIGNAL=" + sig})
+	var errs []error
+	for _, argv := range s.Hooks.PostStop {
+		_, err := h.RunHook(ctx, s, env, argv, s.Hooks.Timeout)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Release gives up everything held for the incarnation, which should be gone: its
+// pipes, its notify socket, its record and its place, which the next one may then take.
+func (p *Process) Release() {
+	p.release.Do(func() {
+		p.closeFiles()
+		p.host.warn(p.service, p.host.state.Delete(p.service), "process not forgotten")
+		p.host.settle(p.service, nil)
+	})
+}
+
+func (p *Process) closeFiles() {
+	for _, f := range []*os.File{p.stdout, p.stderr} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+	if p.notify != nil {
+		p.host.warn(p.service, p.notify.Close(), "notify socket not closed")
+	}
+}

@@ -1,0 +1,213 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blackhole/bhnode/proc/state"
+)
+
+// Stage is the step of a start that could not be done.
+type Stage string
+
+// The stages of a start, in their order.
+const (
+	StageClaim     Stage = "claim" // its previous incarnation is not released
+	StageUser      Stage = "user"
+	StageDirectory Stage = "directory"
+	StageConfig    Stage = "config"
+	StageNotify    Stage = "notify socket"
+	StageHook      Stage = "pre_start"
+	StageSpawn     Stage = "spawn"
+)
+
+// StartError says at which stage a start ended. Hopeless: trying again cannot help.
+type StartError struct {
+	Stage    Stage
+	Err      error
+	Hopeless bool
+}
+
+func (e *StartError) Error() string { return string(e.Stage) + ": " + e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// ErrNotReleased is why a second incarnation is not started beside the first.
+var ErrNotReleased = errors.New("its previous incarnation is not over")
+
+// hopelessError marks an error that trying again does not mend.
+type hopelessError struct{ error }
+
+func (e *hopelessError) Unwrap() error { return e.error }
+
+func hopeless(err error) error { return &hopelessError{err} }
+
+// Start makes one incarnation of a service. Until its process is released no other is
+// started. On a failed start the error is a *StartError and nothing is left; post_stop
+// has then run if pre_start had.
+func (h *Host) Start(ctx context.Context, s *ServiceSpec, incarnation uint64) (*Process, error) {
+	if !h.claim(s.Name) {
+		return nil, &StartError{Stage: StageClaim, Err: ErrNotReleased}
+	}
+	l := &launch{host: h, spec: s, proc: &Process{host: h, service: s.Name, incarnation: incarnation}}
+	if err := l.run(ctx); err != nil {
+		l.undo(ctx)
+		h.settle(s.Name, nil)
+		return nil, err
+	}
+	h.settle(s.Name, l.proc)
+	return l.proc, nil
+}
+
+// launch is a start under way.
+type launch struct {
+	host    *Host
+	spec    *ServiceSpec
+	account account
+	config  string // path of the rendered config
+	hooked  bool   // pre_start has begun
+	proc    *Process
+}
+
+func (l *launch) run(ctx context.Context) error {
+	for _, step := range []struct {
+		stage Stage
+		do    func(context.Context) error
+	}{
+		{StageUser, l.findAccount},
+		{StageDirectory, l.makeDirs},
+		{StageConfig, l.writeConfig},
+		{StageNotify, l.listen},
+		{StageHook, l.preStart},
+		{StageSpawn, l.spawn},
+	} {
+		if err := step.do(ctx); err != nil {
+			_, noHope := errors.AsType[*hopelessError](err)
+			return &StartError{Stage: step.stage, Err: err, Hopeless: noHope}
+		}
+	}
+	return nil
+}
+
+func (l *launch) findAccount(context.Context) (err error) {
+	l.account, err = findAccount(l.spec.User, l.spec.Group)
+	return err
+}
+
+// listen makes the notify socket and, with that, all that the environment tells.
+func (l *launch) listen(context.Context) error {
+	life := Life{
+		ID:         l.host.idOf(l.spec.Name, l.proc.incarnation),
+		Instance:   l.host.instance,
+		ConfigPath: l.config,
+	}
+	if l.spec.Probe.Type == ProbeNotify {
+		socket, err := ListenNotify(l.host.notifyPath(l.spec.Name))
+		if err != nil {
+			return err
+		}
+		socket.SenderOK(func(pid int) bool {
+			id, err := readIdentity(pid)
+			return err != nil || id.id == "" || id.id == life.ID // unless it is known to be another's
+		})
+		l.proc.notify, life.NotifySocket = socket, socket.Path()
+	}
+	l.proc.env = l.spec.Environment(os.Environ(), life)
+	l.proc.mark = identity{id: life.ID, instance: life.Instance}
+	return nil
+}
+
+// record writes down what is started; a disk that is full is no reason not to start,
+// as what runs is also found by what it carries.
+func (l *launch) record(pid int, start uint64) {
+	l.host.warn(l.spec.Name, l.host.state.Put(state.Record{
+		Service:     l.spec.Name,
+		Incarnation: l.proc.incarnation,
+		BootID:      l.host.boot,
+		Pid:         pid,
+		StartTime:   start,
+		StopSignal:  int(l.spec.StopSignal),
+		Grace:       l.spec.StopGrace,
+		Socket:      l.spec.UnixSocket,
+	}), "process not recorded")
+}
+
+func (l *launch) preStart(ctx context.Context) error {
+	l.record(0, 0)
+	for _, argv := range l.spec.Hooks.PreStart {
+		l.hooked = true
+		if _, err := l.host.RunHook(ctx, l.spec, l.proc.env, argv, l.spec.Hooks.Timeout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *launch) spawn(ctx context.Context) (err error) {
+	p := l.proc
+	argv := expandAll(p.env, l.spec.Command)
+	var stdout, stderr int
+	if p.stdout, stdout, err = outputPipe(l.account); err != nil {
+		return err
+	}
+	defer func() { _ = syscall.Close(stdout) }()
+	if p.stderr, stderr, err = outputPipe(l.account); err != nil {
+		return err
+	}
+	defer func() { _ = syscall.Close(stderr) }()
+	main, err := l.host.exec(ctx, execSpec{
+		argv: argv, env: p.env, dir: l.spec.WorkingDir, account: l.account, mark: p.mark, stdout: stdout, stderr: stderr,
+	})
+	if err != nil {
+		return err
+	}
+	p.main = main
+	p.family = &family{host: l.host, leader: main}
+	l.record(main.pid, main.start)
+	return nil
+}
+
+// undo gives back what a failed start has taken.
+func (l *launch) undo(ctx context.Context) {
+	p := l.proc
+	if l.hooked {
+		err := l.host.postStop(context.WithoutCancel(ctx), l.spec, p.env, "spawn_error", Exit{})
+		l.host.warn(l.spec.Name, err, "post_stop ended badly")
+	}
+	p.closeFiles()
+	l.host.warn(l.spec.Name, l.host.state.Delete(l.spec.Name), "process not forgotten")
+}
+
+// pipeSize absorbs pauses of the reader; more gains nothing.
+const pipeSize = 256 << 10
+
+// outputPipe makes the pipe of one output stream. The write end is opened for reading
+// too: so the service outlives bhnode without SIGPIPE, its output waits in the pipe,
+// and the next bhnode can open it anew.
+func outputPipe(a account) (r *os.File, w int, err error) {
+	var fds [2]int
+	if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC); err != nil {
+		return nil, -1, os.NewSyscallError("pipe2", err)
+	}
+	defer func() { _ = syscall.Close(fds[1]) }()
+	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize) // a smaller one only costs more wake-ups
+	err = syscall.SetNonblock(fds[0], true)
+	if err == nil && a.cred != nil { // its user may then open /dev/stdout
+		err = syscall.Fchown(fds[1], a.uid, a.gid)
+	}
+	if err == nil {
+		w, err = syscall.Open("/proc/self/fd/"+strconv.Itoa(fds[1]), syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		_ = syscall.Close(fds[0])
+		return nil, -1, fmt.Errorf("cannot make an output pipe: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "output"), w, nil
+}
