@@ -21,6 +21,7 @@ type StopChild struct {
 	ID          ChildID
 	Incarnation uint64
 	Shutdown    Shutdown
+	Reason      Reason
 }
 
 // KillChild kills an incarnation at once.

@@ -161,7 +161,7 @@ func (m *Machine) orderStop(c *child) {
 		return
 	}
 	m.noteOf(c, ServiceStopping, c.cause, "")
-	m.do(StopChild{ID: c.id(), Incarnation: c.inc, Shutdown: c.spec().Shutdown})
+	m.do(StopChild{ID: c.id(), Incarnation: c.inc, Shutdown: c.spec().Shutdown, Reason: c.stopReason})
 }
 
 // noteWaiting tells, once a wait, what a child waits for.
