@@ -1,0 +1,156 @@
+package logstore
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// Encode appends e to dst as one LogEntry, without a newline; it parses e if nobody did.
+func Encode(dst []byte, e *Entry) []byte {
+	if e.Message == nil && len(e.Line) > 0 {
+		Parse(e)
+	}
+	dst = append(dst, timeKey...)
+	dst = e.Time.UTC().AppendFormat(dst, time.RFC3339Nano)
+	dst = append(dst, `","service":`...)
+	dst = appendString(dst, e.Service)
+	dst = append(dst, `,"stream":`...)
+	dst = appendString(dst, e.Stream)
+	dst = append(dst, `,"pid":`...)
+	dst = strconv.AppendInt(dst, int64(e.Pid), 10)
+	dst = append(dst, `,"seq":`...)
+	dst = strconv.AppendUint(dst, e.Seq, 10)
+	if utf8.Valid(e.Message) {
+		dst = append(dst, `,"message":`...)
+		dst = appendString(dst, e.Message)
+	} else {
+		dst = append(dst, `,"message_b64":"`...)
+		dst = base64.StdEncoding.AppendEncode(dst, e.Message)
+		dst = append(dst, '"')
+	}
+	if e.Level != "" {
+		dst = append(dst, `,"level":`...)
+		dst = appendString(dst, e.Level)
+	}
+	if len(e.Fields) > 0 {
+		dst = append(dst, `,"fields":`...)
+		dst = append(dst, e.Fields...)
+	}
+	if e.Partial {
+		dst = append(dst, `,"partial":true`...)
+	}
+	return append(dst, '}')
+}
+
+// timeKey begins every LogEntry.
+const timeKey = `{"time":"`
+
+// appendString appends s, which is UTF-8, as a JSON string.
+func appendString[T []byte | string](dst []byte, s T) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for len(s) > 0 {
+		n := plain(s)
+		dst = append(dst, s[:n]...)
+		if n == len(s) {
+			break
+		}
+		switch c := s[n]; c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\t':
+			dst = append(dst, '\\', 't')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		s = s[n+1:]
+	}
+	return append(dst, '"')
+}
+
+// plain returns how many bytes of s come before the first that a JSON string does not
+// hold as it is: a control character, a quote or a backslash.
+func plain[T []byte | string](s T) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		if special(word(s[i : i+8])) {
+			break
+		}
+	}
+	for ; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
+			break
+		}
+	}
+	return i
+}
+
+// word returns eight bytes as a number.
+func word[T []byte | string](s T) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// special reports whether one of eight bytes is a control character, a quote or a
+// backslash; it looks at all of them at once.
+func special(w uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, slash := w^(ones*'"'), w^(ones*'\\')
+	return ((w-ones*' ')&^w|(quote-ones)&^quote|(slash-ones)&^slash)&highs != 0
+}
+
+// stored is a LogEntry as it is read back.
+type stored struct {
+	Time       time.Time       `json:"time"`
+	Service    string          `json:"service"`
+	Stream     string          `json:"stream"`
+	Pid        int             `json:"pid"`
+	Seq        uint64          `json:"seq"`
+	Message    *string         `json:"message"`
+	MessageB64 []byte          `json:"message_b64"`
+	Level      string          `json:"level"`
+	Fields     json.RawMessage `json:"fields"`
+	Partial    bool            `json:"partial"`
+}
+
+// decode reads one LogEntry; false: the line is none.
+func decode(line []byte) (Entry, bool) {
+	if !bytes.HasPrefix(line, []byte(timeKey)) {
+		return Entry{}, false
+	}
+	var s stored
+	if err := json.Unmarshal(line, &s); err != nil || (s.Message == nil && s.MessageB64 == nil) {
+		return Entry{}, false
+	}
+	e := Entry{
+		Time: s.Time, Service: s.Service, Stream: s.Stream, Pid: s.Pid, Seq: s.Seq,
+		Message: s.MessageB64, Level: s.Level, Fields: s.Fields, Partial: s.Partial,
+	}
+	if s.Message != nil {
+		e.Message = []byte(*s.Message)
+	}
+	return e, true
+}
+
+// decodeTime reads the time of a LogEntry and nothing else of it.
+func decodeTime(line []byte) (time.Time, bool) {
+	rest, ok := bytes.CutPrefix(line, []byte(timeKey))
+	if !ok {
+		return time.Time{}, false
+	}
+	i := bytes.IndexByte(rest, '"')
+	if i < 0 {
+		return time.Time{}, false
+	}
+	t, err := time.Parse(time.RFC3339Nano, string(rest[:i]))
+	return t, err == nil
+}
