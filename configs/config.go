@@ -1,0 +1,236 @@
+package configs
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/blackhole/bhnode/proc"
+	"github.com/blackhole/bhnode/supervision"
+)
+
+// rootName is the name of the root supervisor.
+const rootName = "root"
+
+// Config is a complete and checked configuration.
+type Config struct {
+	Source  Source
+	Node    Node
+	Logs    Logs
+	Control Control
+	// Services are all of them in file order, disabled ones included.
+	Services []Service
+	// Tree is the root supervisor with the enabled services: first what `tree`
+	// lists, then the rest in file order. Edges that `required: false` lets vanish
+	// are gone.
+	Tree supervision.SupervisorSpec
+	// Warnings name what is configured, or on by default, and has no effect in
+	// this build.
+	Warnings []string
+	// PrivateDirs are the directories of the embedded default. They must be made
+	// with mode 0700 before anything is put into them; nil with a file.
+	PrivateDirs []string
+
+	root   *branch           // the tree as the file has it, disabled services included
+	masked map[string]string // what is shown instead of a value, by path
+}
+
+// Node is the node as a whole.
+type Node struct {
+	Name       string
+	DataDir    string
+	RuntimeDir string
+	// Group may reach the services' sockets; "": none.
+	Group string
+	// BestEffort lets the rest run when a boot fails; otherwise it is rolled back.
+	BestEffort bool
+	// MaxParallelStarts is 0 for as many as the order allows.
+	MaxParallelStarts int
+	ShutdownTimeout   time.Duration
+	// KillOnDaemonDeath ends the services when bhnode dies.
+	KillOnDaemonDeath bool
+}
+
+// The formats of log files.
+const (
+	FormatJSON = "json"
+	FormatRaw  = "raw"
+)
+
+// Logs is where and how the services' output is kept.
+type Logs struct {
+	Dir       string
+	Format    string // FormatJSON or FormatRaw
+	MaxSizeMB int    // MiB
+	MaxFiles  int
+	Compress  bool
+	// Drop drops the oldest lines while the disk cannot keep up; otherwise the
+	// service waits, BlockTimeout at most.
+	Drop         bool
+	BlockTimeout time.Duration
+}
+
+// Control is the control socket.
+type Control struct {
+	Socket     string
+	SocketMode os.FileMode
+}
+
+// Service is one service: how it is run, watched and treated.
+type Service struct {
+	proc.ServiceSpec
+	Enabled     bool
+	Description string
+	Health      supervision.HealthSpec
+	// DependsOn names the dependencies in effect, in the order of the file.
+	DependsOn []string
+	// Supervisor is the name of its supervisor.
+	Supervisor string
+
+	child   supervision.ChildSpec
+	edges   []edge // as written
+	envFile string
+	config  *node
+}
+
+// Load reads, expands and checks a configuration. The error is Errors: all
+// mistakes at once, in the order of the file.
+func Load(src Source, getenv func(string) (string, bool)) (*Config, error) {
+	m, err := thisMachine(getenv)
+	if err != nil {
+		return nil, Errors{{File: src.String(), Message: err.Error()}}
+	}
+	return load(src, m)
+}
+
+func load(src Source, m machine) (*Config, error) {
+	d := &decoder{file: src.String(), machine: m, masked: map[string]string{}}
+	if data, ok := d.read(src); ok {
+		return d.decode(src, data)
+	}
+	return nil, inFileOrder(d.errs)
+}
+
+// decode turns the text of a configuration into values.
+func (d *decoder) decode(src Source, data string) (*Config, error) {
+	root := d.parse(data)
+	if len(d.errs) > 0 && root == nil {
+		return nil, inFileOrder(d.errs)
+	}
+	c := &Config{Source: src, masked: d.masked}
+	if src.Embedded {
+		c.PrivateDirs = []string{d.base, d.socketBase}
+	}
+	d.document(c, root)
+	if len(d.errs) > 0 {
+		return nil, inFileOrder(d.errs)
+	}
+	return c, nil
+}
+
+func (d *decoder) parse(data string) *node {
+	d.lines = strings.Split(data, "\n")
+	return parseYAML(data, func(at pos, path, message, hint string) { d.fail(at, path, hint, "%s", message) })
+}
+
+// document reads the keys of the document and checks them together.
+func (d *decoder) document(c *Config, doc *node) {
+	if doc.kind == nullKind {
+		d.fail(doc.pos, "", "write one with: bhnode config init", "the file is empty")
+		return
+	}
+	top := d.object(doc, "")
+	if doc.kind != mapKind {
+		return
+	}
+	if v := top.integer("version", 1, 0, maxInt); v != 1 {
+		top.fail("version", "", "this build reads version 1, not %d", v)
+	}
+	d.readNode(c, top.child("node"))
+	d.readLogs(c, top.child("logs"))
+	d.readControl(c, top.child("control"))
+	metricsOn := d.refuseLater(top)
+
+	supervisor := top.child("supervisor")
+	root := &branch{name: rootName, o: supervisor, spec: d.readSupervision(supervisor, rootName)}
+	supervisor.done()
+	ds := d.readServices(c, top)
+	tree := d.readTree(top, root, ds)
+	top.done()
+
+	d.checkExclusive(c, ds)
+	d.resolveDependencies(ds, tree)
+	d.checkCompleted(ds)
+	d.checkSignificant(tree)
+	d.checkOrder(ds, tree)
+	if len(d.errs) > 0 {
+		return
+	}
+	for _, s := range ds.list {
+		s.svc.Supervisor = tree.parent[s.svc.Name].name
+		c.Services = append(c.Services, s.finish(ds))
+	}
+	c.Tree, c.root = tree.root.compile(), tree.root
+	c.Warnings = warnings(c, metricsOn)
+}
+
+// ControlSocket returns the path of the control socket. It reads nothing else, so
+// that a client reaches its node although the rest of the file is wrong.
+func ControlSocket(src Source, getenv func(string) (string, bool)) (string, error) {
+	m, err := thisMachine(getenv)
+	if err != nil {
+		return "", err
+	}
+	d := &decoder{file: src.String(), machine: m, masked: map[string]string{}}
+	data, ok := d.read(src)
+	if !ok {
+		return "", inFileOrder(d.errs)
+	}
+	root := d.parse(data)
+	if root == nil {
+		return "", inFileOrder(d.errs)
+	}
+	d.errs = nil
+	top := &object{d: d, node: root}
+	runtimeDir := top.lenient("node").filePath("runtime_dir", d.defaultRuntimeDir(), d.socketBase)
+	socket := top.lenient("control").filePath("socket", filepath.Join(runtimeDir, "bhnode.sock"), d.socketBase)
+	if len(d.errs) > 0 {
+		return "", inFileOrder(d.errs)
+	}
+	return socket, nil
+}
+
+// lenient returns the mapping under a key, an empty one if it is none.
+func (o *object) lenient(key string) *object {
+	if n := o.get(key); n != nil && n.kind == mapKind {
+		return &object{d: o.d, path: o.at(key), node: n}
+	}
+	return &object{d: o.d, path: o.at(key)}
+}
+
+// warnings names what has no effect in this build: what is on by default in one
+// line, resources in another.
+func warnings(c *Config, metricsOn bool) []string {
+	var list []string
+	var defaults []string
+	if metricsOn {
+		defaults = append(defaults, "metrics.listen (no metrics are served)")
+	}
+	if !c.Node.KillOnDaemonDeath {
+		defaults = append(defaults, "node.on_daemon_death: adopt (services that outlive bhnode are stopped by its next start)")
+	}
+	if len(defaults) > 0 {
+		list = append(list, "on by default, without effect in this build yet: "+strings.Join(defaults, ", "))
+	}
+	var limited []string
+	for i := range c.Services {
+		if l := c.Services[i].Limits; c.Services[i].Enabled && l != (proc.Limits{}) {
+			limited = append(limited, c.Services[i].Name)
+		}
+	}
+	if len(limited) > 0 {
+		list = append(list, "resources are not enforced in this build yet: "+strings.Join(limited, ", "))
+	}
+	return list
+}
