@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
+	"github.com/blackhole/bhnode/proto/client"
+)
+
+// followTail is how much of the past a follower sees who does not say.
+const followTail = 10
+
+// past is how much of what is kept a stream of logs or events begins with.
+type past struct {
+	follow bool
+	tail   int
+	since  string
+}
+
+func (p *past) flags(cmd *cobra.Command, what string) {
+	cmd.Flags().BoolVarP(&p.follow, "follow", "f", false, "go on with what comes")
+	cmd.Flags().IntVarP(&p.tail, "tail", "n", -1, "only the last `N` "+what+" (default: all, with -f the last 10)")
+	cmd.Flags().StringVar(&p.since, "since", "", "only from this `time` on: 10m, 14:30, 2006-01-02, RFC 3339")
+}
+
+// resolve returns the tail, nil for all, and since when.
+func (p *past) resolve(cmd *cobra.Command, now time.Time) (tail *uint32, since *timestamppb.Timestamp, err error) {
+	switch {
+	case cmd.Flags().Changed("tail"):
+		if p.tail < 0 {
+			return nil, nil, usageError("0 shows nothing of the past", "-n %d: it is a number of lines", p.tail)
+		}
+		n := uint32(min(p.tail, 1<<31))
+		tail = &n
+	case p.follow && p.since == "":
+		n := uint32(followTail)
+		tail = &n
+	}
+	if p.since != "" {
+		at, err := parseSince(p.since, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		since = timestamppb.New(at)
+	}
+	return tail, since, nil
+}
+
+// parseSince takes a duration back from now, or a point in time; without a zone
+// it is local, without a date it is today.
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if d, err := parseSpan(text); err == nil {
+		return now.Add(-d), nil
+	}
+	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return at, nil
+	}
+	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
+		if at, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return at, nil
+		}
+	}
+	for _, layout := range []string{time.TimeOnly, "15:04"} {
+		if at, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			y, m, d := now.Local().Date()
+			return time.Date(y, m, d, at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), time.Local), nil
+		}
+	}
+	return time.Time{}, usageError("for instance 10m, 2d, 14:30, 2006-01-02 or 2006-01-02T15:04:05Z", "%q is no time", text)
+}
+
+// parseSpan is time.ParseDuration with days, which come first: 2d, 1d12h.
+func parseSpan(text string) (time.Duration, error) {
+	days, rest, ok := strings.Cut(text, "d")
+	if !ok {
+		return time.ParseDuration(text)
+	}
+	n, err := strconv.ParseUint(days, 10, 16)
+	if err != nil {
+		return 0, err
+	}
+	total := time.Duration(n) * 24 * time.Hour
+	if rest == "" {
+		return total, nil
+	}
+	d, err := time.ParseDuration(rest)
+	return total + d, err
+}
+
+func newLogsCommand(a *app) *cobra.Command {
+	var p past
+	var grep, stream string
+	cmd := &cobra.Command{
+		Use:   "logs [NAME...]",
+		Short: "Shows what services print, merged in time order",
+		Long: `Shows what services print, merged in time order. Colours are dropped and other
+control characters made visible; -o json carries every line as it was.`,
+		Example: `  bhnode logs -f             # all services, from now on
+  bhnode logs ledger -n 100  # the last hundred lines of one
+  bhnode logs --since 10m --grep 'error|panic' --stream stderr`,
+		ValidArgsFunction: a.completeNames(0, services),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req := &bhnodev1.StreamLogsRequest{Services: args, Follow: p.follow, Grep: grep, Stream: stream}
+			var err error
+			if req.Tail, req.Since, err = p.resolve(cmd, a.now()); err != nil {
+				return err
+			}
+			if _, err := regexp.Compile(grep); err != nil {
+				return usageError("the syntax is that of RE2", "--grep: %v", err)
+			}
+			if stream != "" && stream != "stdout" && stream != "stderr" {
+				return usageError("it is stdout or stderr", "unknown stream %q", stream)
+			}
+			return a.withNode(cmd.Context(), func(ctx context.Context, node *client.Client) error {
+				return a.logs(ctx, node, req)
+			})
+		},
+	}
+	p.flags(cmd, "lines")
+	cmd.Flags().StringVar(&grep, "grep", "", "only lines that match this `regexp`")
+	cmd.Flags().StringVar(&stream, "stream", "", "only stdout or stderr")
+	completeFixed(cmd, "stream", "stdout", "stderr")
+	return cmd
+}
+
+func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.StreamLogsRequest) error {
+	p := newLogPrinter(a.out, a.now)
+	if !a.json() {
+		st, err := getStatus(ctx, node, req.GetServices()...)
+		if err != nil {
+			return err
+		}
+		for _, s := range st.GetServices() {
+			p.know(s.GetName())
+		}
+	}
+	stream, err := node.StreamLogs(ctx, req)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(a.out, 64<<10)
+	err = each(ctx, stream.Recv, func(batch *bhnodev1.StreamLogsResponse) error {
+		if n := batch.GetDropped(); n > 0 {
+			a.err.printf("%s left out: they came faster than they could be shown\n", plural(n, "line"))
+		}
+		for _, entry := range batch.GetEntries() {
+			if a.json() {
+				if err := printLine(out, logToJSON(entry)); err != nil {
+					return err
+				}
+				continue
+			}
+			_, _ = out.WriteString(p.line(entry))
+		}
+		return out.Flush()
+	})
+	return err
+}
