@@ -176,11 +176,12 @@ func TestFilesAnswerOneQuestion(t *testing.T) {
 }
 
 // TestNoPathOfOneMachine finds absolute paths of somebody's home or work directory.
+// Alice is the user of the examples.
 func TestNoPathOfOneMachine(t *testing.T) {
 	private := regexp.MustCompile(`(^|[^\w./~$}-])/(` + strings.Join([]string{"home", "root", "work", "Users"}, "|") + `)/\w`)
 	for _, path := range committed(t) {
 		for i, line := range bytes.Split(read(t, path), []byte("\n")) {
-			if private.Match(line) {
+			if private.Match(bytes.ReplaceAll(line, []byte("/home/alice"), nil)) {
 				t.Errorf("%s:%d: a path of one machine: %s", path, i+1, bytes.TrimSpace(line))
 			}
 		}
