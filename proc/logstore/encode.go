@@ -11,9 +11,11 @@ import (
 
 // Encode appends e to dst as one LogEntry, without a newline; it parses e if nobody did.
 func Encode(dst []byte, e *Entry) []byte {
-	if e.Message == nil && len(e.Line) > 0 {
-		Parse(e)
-	}
+	return appendBody(appendHead(dst, e), e)
+}
+
+// appendHead appends what the lines of a batch mostly have in common.
+func appendHead(dst []byte, e *Entry) []byte {
 	dst = append(dst, timeKey...)
 	dst = e.Time.UTC().AppendFormat(dst, time.RFC3339Nano)
 	dst = append(dst, `","service":`...)
@@ -21,7 +23,19 @@ func Encode(dst []byte, e *Entry) []byte {
 	dst = append(dst, `,"stream":`...)
 	dst = appendString(dst, e.Stream)
 	dst = append(dst, `,"pid":`...)
-	dst = strconv.AppendInt(dst, int64(e.Pid), 10)
+	return strconv.AppendInt(dst, int64(e.Pid), 10)
+}
+
+// sameHead reports whether appendHead surely makes the same of a and b.
+func sameHead(a, b *Entry) bool {
+	return a.Time == b.Time && a.Stream == b.Stream && a.Pid == b.Pid && a.Service == b.Service
+}
+
+// appendBody appends the rest.
+func appendBody(dst []byte, e *Entry) []byte {
+	if e.Message == nil && len(e.Line) > 0 {
+		Parse(e)
+	}
 	dst = append(dst, `,"seq":`...)
 	dst = strconv.AppendUint(dst, e.Seq, 10)
 	if utf8.Valid(e.Message) {

@@ -66,6 +66,20 @@ func TestScanObjectDepth(t *testing.T) {
 	}
 }
 
+func TestScanObjectIsStrict(t *testing.T) {
+	for line, want := range map[string]bool{
+		`{"a":-0.5e+10,"b":[true,false,null,{}],"c":"\\u00Ff\\n"}`: true,
+		`{"a":01}`: false, `{"a":1.}`: false, `{"a":1e}`: false, `{"a":-}`: false, `{"a":+1}`: false,
+		`{"a":tru}`: false, `{"a":nul`: false, `{"a":}`: false, `{"a":1 "b":2}`: false, `{"a":1`: false,
+		`{"a":"\u12g4"}`: false, `{"a":"\u12`: false, `{"a":"\x"}`: false, `{"a":"\`: false, `{"a":"`: false,
+		`{"a"`: false, `{"a":`: false, `{"a":[1,]}`: false, `{"a":[1`: false, `{"a":{"b"}}`: false, `{"a":{1:2}}`: false, `{"a":{"b":1}}`: true,
+	} {
+		if _, got := scanObject([]byte(line), nil); got != want || got != json.Valid([]byte(line)) {
+			t.Errorf("scanObject(%s) = %v, want %v", line, got, want)
+		}
+	}
+}
+
 // encodingSays is what encoding/json makes of a line: is it an object.
 func encodingSays(line []byte) bool {
 	return utf8.Valid(line) && json.Valid(line) && bytes.TrimLeft(line, " \t\r\n")[0] == '{'

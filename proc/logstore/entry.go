@@ -106,23 +106,10 @@ func unquote(s []byte) []byte {
 
 // levelName returns b as a string, without allocating for the names in use.
 func levelName(b []byte) string {
-	switch string(b) {
-	case "info":
-		return "info"
-	case "debug":
-		return "debug"
-	case "warn":
-		return "warn"
-	case "error":
-		return "error"
-	case "INFO":
-		return "INFO"
-	case "DEBUG":
-		return "DEBUG"
-	case "WARN":
-		return "WARN"
-	case "ERROR":
-		return "ERROR"
+	for _, name := range [...]string{"info", "debug", "warn", "error", "INFO", "DEBUG", "WARN", "ERROR"} {
+		if string(b) == name {
+			return name
+		}
 	}
 	return string(b)
 }

@@ -3,6 +3,7 @@ package logstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -121,6 +122,51 @@ func TestCompressionKeepsTheTime(t *testing.T) {
 	}
 	if !info.ModTime().Equal(then) {
 		t.Errorf("the compressed file is of %v, want %v", info.ModTime(), then)
+	}
+}
+
+// Rotations and compressions between two opens neither hide a file nor show one twice,
+// nor one that is newer than the first.
+func TestReadFollowsRotations(t *testing.T) {
+	older := func(t *testing.T, files *chain, want ...string) {
+		t.Helper()
+		for _, name := range want {
+			src, err := files.older()
+			if src == nil || err != nil || filepath.Base(src.file.Name()) != name {
+				t.Fatalf("older() = %v, %v; want %s", src, err, name)
+			}
+		}
+	}
+	for rotations, want := range map[int][]string{
+		0: {"web.log.1", "web.log.2.gz", "web.log.3.gz"},
+		1: {"web.log.2.gz", "web.log.3.gz", "web.log.4.gz"},
+		3: {"web.log.4.gz", "web.log.5.gz", "web.log.6.gz"},
+		5: {"web.log.6.gz", "web.log.7.gz"}, // the oldest is gone
+		9: {},                               // all are
+	} {
+		t.Run(fmt.Sprint(rotations), func(t *testing.T) {
+			o := options(t)
+			o.MaxSize = 1
+			s := openStore(t, o)
+			for i := 1; i <= 4; i++ {
+				appendAll(t, s, lines(i, i))
+			}
+			closeStore(t, s)
+			awaitGzip(t, o)
+			files := chain{o: o}
+			defer files.close()
+			older(t, &files, "web.log")
+			s = openStore(t, o)
+			for i := range rotations {
+				appendAll(t, s, lines(5+i, 5+i))
+			}
+			closeStore(t, s)
+			awaitGzip(t, o)
+			older(t, &files, want...)
+			if src, err := files.older(); src != nil || err != nil {
+				t.Errorf("older() = %v, %v after the last", src, err)
+			}
+		})
 	}
 }
 

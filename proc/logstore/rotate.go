@@ -97,7 +97,7 @@ func (s *Store) compressOne() (more bool, err error) {
 	return true, s.replace(info)
 }
 
-// writeGzip compresses source to path, with its time.
+// writeGzip compresses source to path, with its time and a mark of where it comes from.
 func writeGzip(path string, source io.Reader, info fs.FileInfo) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
 	if err != nil {
@@ -108,6 +108,7 @@ func writeGzip(path string, source io.Reader, info fs.FileInfo) error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
+	z.Extra = originOf(info)
 	_, err = io.Copy(z, source)
 	// On the disk before its name is: a crash of the machine must not leave half of it
 	// in the place of the whole.

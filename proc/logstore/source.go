@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/blackhole/bhnode/proc/internal/segment"
@@ -21,12 +23,14 @@ type source struct {
 	gz      bool
 }
 
-// chain opens the files of a log, the newest first. Each is opened before any older
-// one, so a file that is renamed meanwhile is met again, never missed.
+// chain opens the files of a log, the newest first. Rotations meanwhile only raise the
+// number of a file, so none is missed; where they have, the chain goes on behind the
+// file opened last, wherever that is now and whether it was compressed or not.
 type chain struct {
 	o       Options
 	since   time.Time // files last written before it are left out; zero: none
-	next    int
+	next    int       // the number to be opened
+	last    int       // the number of the file opened last
 	sources []*source
 	ended   bool
 }
@@ -35,30 +39,65 @@ type chain struct {
 // the kernel's last tick, and on some file systems a whole second.
 const coarse = 2 * time.Second
 
+// maxHoles is how many numbers in a row may be missing: one during a rotation, one
+// after a crash.
+const maxHoles = 2
+
 // older opens the next older file; nil: there is none.
 func (c *chain) older() (*source, error) {
-	for missing := 0; !c.ended && missing < 2 && c.next <= c.o.MaxFiles; c.next++ {
+	for holes := 0; !c.ended && holes <= maxHoles; {
 		src, err := openSource(c.o.path(), c.next)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			missing++
+		if errors.Is(err, fs.ErrNotExist) {
+			holes++
+			c.next++
 			continue
-		case err != nil:
+		}
+		if err != nil {
 			return nil, err
 		}
-		missing = 0
-		known := len(c.sources) > 0 && os.SameFile(src.info, c.sources[len(c.sources)-1].info)
 		c.ended = src.info.ModTime().Add(coarse).Before(c.since)
-		if known || c.ended {
+		moved := c.follow()
+		if moved || c.ended {
 			_ = src.file.Close()
 			continue
 		}
 		c.sources = append(c.sources, src)
-		c.next++
+		c.last, c.next = c.next, c.next+1
 		return src, nil
 	}
 	c.ended = true
 	return nil, nil //nolint:nilnil // the end is no error
+}
+
+// follow reports whether rotations have moved the file opened last, and then goes on
+// behind it; if it is gone by now, so is what is older.
+func (c *chain) follow() (moved bool) {
+	if len(c.sources) == 0 || c.lastIs(c.last) {
+		return false
+	}
+	for n := c.last + 1; n <= c.o.MaxFiles; n++ {
+		if c.lastIs(n) {
+			c.last, c.next, c.ended = n, n+1, false
+			return true
+		}
+	}
+	c.ended = true
+	return true
+}
+
+// lastIs reports whether the n-th file is the one opened last, or made of it.
+func (c *chain) lastIs(n int) bool {
+	last := c.sources[len(c.sources)-1]
+	src, err := openSource(c.o.path(), n)
+	if err != nil {
+		return false
+	}
+	defer src.file.Close()
+	if src.gz == last.gz {
+		return os.SameFile(src.info, last.info)
+	}
+	info, err := last.file.Stat() // as it is now: it may have grown since
+	return err == nil && src.gz && src.origin() == inodeOf(info) && src.info.ModTime().Equal(info.ModTime())
 }
 
 // close closes what was opened.
@@ -84,6 +123,36 @@ func openSource(base string, n int) (*source, error) {
 		return nil, errors.Join(err, src.file.Close())
 	}
 	return src, nil
+}
+
+// originTag marks the inode of the file that was compressed in the header of the
+// compressed one: a gzip extra field (RFC 1952, 2.3.1.1).
+const originTag = "BH\x08\x00"
+
+// originOf returns the extra field for the compressed form of a file.
+func originOf(info fs.FileInfo) []byte {
+	return binary.LittleEndian.AppendUint64([]byte(originTag), inodeOf(info))
+}
+
+// origin returns the inode of the file that s was made of, 0 if it does not say.
+func (s *source) origin() uint64 {
+	const flags, extraFlag, extra = 3, 4, 12 // RFC 1952, 2.3
+	var head [extra + len(originTag) + 8]byte
+	if _, err := s.file.ReadAt(head[:], 0); err != nil || head[flags]&extraFlag == 0 {
+		return 0
+	}
+	inode, ok := bytes.CutPrefix(head[extra:], []byte(originTag))
+	if !ok {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(inode)
+}
+
+func inodeOf(info fs.FileInfo) uint64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Ino
+	}
+	return 0
 }
 
 // lastSeq returns the number of the last LogEntry, 0 if there is none or the file is

@@ -114,7 +114,8 @@ func (s *Store) LastSeq() uint64 {
 	return s.seq
 }
 
-// Append writes entries at once, in one file. After an error none of them is kept, the
+// Append writes entries at once, in one file; in the format json it parses those that
+// nobody did. After an error none of them is kept, the
 // numbers are as if they were, and the next Append tries again whatever failed.
 func (s *Store) Append(entries []Entry) error {
 	if len(entries) == 0 {
@@ -142,12 +143,28 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // encode appends entries as they are written.
 func (s *Store) encode(dst []byte, entries []Entry) []byte {
+	if s.o.Raw {
+		return appendRaw(dst, entries)
+	}
+	head, headEnd := 0, 0 // of the entry before
 	for i := range entries {
 		e := &entries[i]
-		if !s.o.Raw {
-			dst = append(Encode(dst, e), '\n')
-			continue
+		begin := len(dst)
+		if i > 0 && sameHead(e, &entries[i-1]) {
+			dst = append(dst, dst[head:headEnd]...)
+		} else {
+			dst = appendHead(dst, e)
 		}
+		head, headEnd = begin, len(dst)
+		dst = append(appendBody(dst, e), '\n')
+	}
+	return dst
+}
+
+// appendRaw appends the lines of entries as they came.
+func appendRaw(dst []byte, entries []Entry) []byte {
+	for i := range entries {
+		e := &entries[i]
 		dst = append(dst, e.Line...)
 		if !e.Partial && !e.NoNewline {
 			dst = append(dst, '\n')
