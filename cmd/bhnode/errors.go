@@ -39,7 +39,7 @@ func (e *exitError) Error() string { return e.what }
 var errNoAnswer = &exitError{
 	code: exitNoNode,
 	what: fmt.Sprintf("the node did not answer within %v", queryTimeout),
-	hint: "is it stopped or overloaded? its pid stands in the first line of its log",
+	hint: "it runs, but is stopped (SIGSTOP) or overloaded",
 }
 
 // failure is an error that ends a command with exit code 1.

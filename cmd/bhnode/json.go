@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -84,10 +87,37 @@ func printJSON(w io.Writer, value any) error { return encodeJSON(w, value, "  ")
 func printLine(w io.Writer, value any) error { return encodeJSON(w, value, "") }
 
 func encodeJSON(w io.Writer, value any, indent string) error {
-	enc := json.NewEncoder(w)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", indent)
-	return enc.Encode(value)
+	if err := enc.Encode(value); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeControls(text.Bytes()))
+	return err
+}
+
+// escapeControls writes DEL and the C1 controls, which some terminals obey, as
+// JSON escapes; encoding/json leaves them as they are.
+func escapeControls(text []byte) []byte {
+	control := func(i int) bool {
+		return text[i] == 0x7f || text[i] == 0xc2 && i+1 < len(text) && text[i+1] >= 0x80 && text[i+1] < 0xa0
+	}
+	var out []byte
+	from := 0
+	for i := range text {
+		if !control(i) {
+			continue
+		}
+		r, n := utf8.DecodeRune(text[i:])
+		out = fmt.Appendf(append(out, text[from:i]...), `\u%04x`, r)
+		from = i + n
+	}
+	if out == nil {
+		return text
+	}
+	return append(out, text[from:]...)
 }
 
 func statusToJSON(node string, services []*bhnodev1.Service) statusJSON {

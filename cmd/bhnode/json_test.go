@@ -105,3 +105,16 @@ func TestHealthJSON(t *testing.T) {
 		t.Errorf("healthy %v, exit %d", v["healthy"], got.code)
 	}
 }
+
+func TestJSONNeverDrivesATerminal(t *testing.T) {
+	node := troubled()
+	text := "\u009b2J \x7f \x1b[2J caf\u00e9 \u00a0"
+	node.entries = []*bhnodev1.LogEntry{{Message: []byte(text), Fields: []byte("{\"k\":\"\u0085\"}")}}
+	socket, _ := serve(t, node)
+	got := at(socket).exec(t, "logs", "-o", "json")
+	assertHarmless(t, got.out)
+	v := parse(t, got.out)
+	if v["message"] != text || v["fields"].(map[string]any)["k"] != "\u0085" {
+		t.Errorf("%q does not carry all", got.out)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
 	"github.com/blackhole/bhnode/proto/client"
@@ -79,6 +80,9 @@ func (a *app) operationCommand(op *operation, use, short string) *cobra.Command 
 		Use: use, Short: short,
 		ValidArgsFunction: a.completeNames(0, services|supervisors),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for i, name := range op.names {
+				op.names[i] = strings.TrimSpace(name) // --services="a, b"
+			}
 			op.names = append(op.names, args...)
 			a.asked = op.names
 			switch {
@@ -191,6 +195,10 @@ func (a *app) touched(op *operation, before, after *bhnodev1.GetStatusResponse) 
 		a.err.printf("%s of %s is under way\n", op.verb, safeText(what))
 		return nil
 	}
+	if len(hit) == 0 {
+		a.err.printf("nothing to %s\n", op.verb)
+		return nil
+	}
 	now := a.now()
 	rows := make([][]cell, len(hit))
 	for i, s := range hit {
@@ -212,7 +220,7 @@ func (a *app) progress(ctx context.Context, node *client.Client, noWait bool) (d
 		defer close(over)
 		live := block{screen: a.err}
 		defer live.erase()
-		stream, err := node.WatchStatus(ctx, &bhnodev1.WatchStatusRequest{})
+		stream, err := node.WatchStatus(ctx, &bhnodev1.WatchStatusRequest{Interval: durationpb.New(watchInterval)})
 		if err != nil {
 			return // the waiting itself reports what is wrong
 		}

@@ -26,7 +26,7 @@ func TestRequests(t *testing.T) {
 		{"start ledger", &bhnodev1.StartServicesRequest{Names: []string{"ledger"}}, "ledger  ↻ backoff  exit 3, next start in 2s\n", ""},
 		{"start --services=ledger,wallet cache", &bhnodev1.StartServicesRequest{Names: []string{"ledger", "wallet", "cache"}}, "cache ", ""},
 		{"start --all --no-wait", &bhnodev1.StartServicesRequest{All: true, NoWait: true}, "start of all services is under way\n", ""},
-		{"stop --only data", &bhnodev1.StopServicesRequest{Names: []string{"data"}, Only: true}, "", ""},
+		{"stop --only data", &bhnodev1.StopServicesRequest{Names: []string{"data"}, Only: true}, "nothing to stop\n", ""},
 		{"stop --all", &bhnodev1.StopServicesRequest{All: true}, "identity", ""},
 		{"stop --no-wait ledger data", &bhnodev1.StopServicesRequest{Names: []string{"ledger", "data"}, NoWait: true}, "stop of ledger, data is under way\n", ""},
 		{"restart root --only", &bhnodev1.RestartServicesRequest{Names: []string{"root"}, Only: true}, "", ""},
