@@ -34,15 +34,15 @@ func (e Exit) String() string {
 	case !e.Known:
 		return "exit unknown"
 	case e.OOMKilled:
-		return signalName(e.Signal) + ", out of memory"
+		return SignalName(e.Signal) + ", out of memory"
 	case e.Signal != 0:
-		return signalName(e.Signal)
+		return SignalName(e.Signal)
 	}
 	return "exit " + strconv.Itoa(e.Code)
 }
 
-// signalName returns SIGTERM for SIGTERM; one without a name is called by its number.
-func signalName(sig syscall.Signal) string {
+// SignalName returns SIGTERM for SIGTERM; one without a name is called by its number.
+func SignalName(sig syscall.Signal) string {
 	if name := unix.SignalName(sig); name != "" {
 		return name
 	}

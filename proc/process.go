@@ -65,6 +65,16 @@ func (p *Process) Signal(sig syscall.Signal) error { return p.main.signal(sig) }
 // descendants, hooks, and orphans wherever they hide.
 func (p *Process) Kill() error { return p.family.kill() }
 
+// SignalLeft sends sig to everything that is left of the incarnation, each process
+// once.
+func (p *Process) SignalLeft(sig syscall.Signal) error {
+	var errs []error
+	for _, st := range p.family.left() {
+		errs = append(errs, signalExactly(st, sig))
+	}
+	return errors.Join(errs...)
+}
+
 // Left returns what is alive of the incarnation, its main process included.
 func (p *Process) Left() ([]Remnant, error) {
 	var left []Remnant
@@ -89,7 +99,7 @@ func (h *Host) postStop(ctx context.Context, s *ServiceSpec, env []string, reaso
 	var code, sig string
 	switch {
 	case exit.Signal != 0:
-		sig = signalName(exit.Signal)
+		sig = SignalName(exit.Signal)
 	case exit.Known:
 		code = strconv.Itoa(exit.Code)
 	}

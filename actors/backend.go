@@ -1,0 +1,120 @@
+package actors
+
+import (
+	"context"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/blackhole/bhnode/proc"
+	"github.com/blackhole/bhnode/proc/state"
+	"github.com/blackhole/bhnode/supervision"
+)
+
+// Backend runs processes.
+type Backend interface {
+	// Start makes one incarnation; its error may be a *proc.StartError.
+	Start(ctx context.Context, s *proc.ServiceSpec, incarnation uint64) (Process, error)
+	// Lookup returns the incarnation of a service that is not released, nil if none.
+	Lookup(service string) Process
+	// Prober returns what checks an incarnation.
+	Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error)
+	// KeepHolds keeps the holds for the next life of the node.
+	KeepHolds(holds []supervision.Hold) error
+}
+
+// Process is one incarnation of a service.
+type Process interface {
+	Pid() int
+	Incarnation() uint64
+	StartedAt() time.Time
+	Exited() <-chan struct{}
+	Exit() proc.Exit
+	Signal(sig syscall.Signal) error
+	SignalLeft(sig syscall.Signal) error
+	Kill() error
+	Left() ([]proc.Remnant, error)
+	AwaitGone(ctx context.Context) error
+	// Capture hands the output over as it comes, until its end or CutOutput. Lines
+	// are valid during deliver only.
+	Capture(deliver func(stream string, at time.Time, lines []proc.Line))
+	CutOutput()
+	// Ready is closed when a notify probe has heard READY=1; nil for other probes.
+	Ready() <-chan struct{}
+	PostStop(ctx context.Context, s *proc.ServiceSpec, reason string) error
+	Release()
+}
+
+// OnHost is the Backend of real processes.
+type OnHost struct{ Host *proc.Host }
+
+// Start implements Backend.
+func (b OnHost) Start(ctx context.Context, s *proc.ServiceSpec, incarnation uint64) (Process, error) {
+	p, err := b.Host.Start(ctx, s, incarnation)
+	if err != nil {
+		return nil, err
+	}
+	return hostProcess{p}, nil
+}
+
+// Lookup implements Backend.
+func (b OnHost) Lookup(service string) Process {
+	if p := b.Host.Lookup(service); p != nil {
+		return hostProcess{p}
+	}
+	return nil
+}
+
+// Prober implements Backend.
+func (b OnHost) Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error) {
+	var env []string
+	var notify *proc.NotifySocket
+	if h, ok := p.(hostProcess); ok {
+		env, notify = h.Env(), h.Notify()
+	}
+	return proc.NewProber(s.Probe, proc.ProbeOptions{
+		Expand: func(text string) string { return proc.Expand(env, text) },
+		Exec: func(ctx context.Context, argv []string) (string, error) {
+			return b.Host.RunHook(ctx, s, env, argv, s.Probe.Timeout)
+		},
+		Notify: notify,
+	})
+}
+
+// KeepHolds implements Backend.
+func (b OnHost) KeepHolds(holds []supervision.Hold) error {
+	kept := make(map[string]state.Hold, len(holds))
+	for _, h := range holds {
+		kept[string(h.ID)] = state.Hold{Only: h.Only}
+	}
+	return b.Host.State().SetHolds(kept)
+}
+
+type hostProcess struct{ *proc.Process }
+
+func (p hostProcess) Ready() <-chan struct{} {
+	if n := p.Notify(); n != nil {
+		return n.Ready()
+	}
+	return nil
+}
+
+func (p hostProcess) Capture(deliver func(stream string, at time.Time, lines []proc.Line)) {
+	var both sync.WaitGroup
+	for _, s := range []struct {
+		name string
+		file *os.File
+	}{{"stdout", p.Stdout()}, {"stderr", p.Stderr()}} {
+		both.Go(func() {
+			proc.Capture(s.file, func(at time.Time, lines []proc.Line) { deliver(s.name, at, lines) })
+		})
+	}
+	both.Wait()
+}
+
+func (p hostProcess) CutOutput() {
+	now := time.Now()
+	_ = p.Stdout().SetReadDeadline(now) // closed already: then it has ended
+	_ = p.Stderr().SetReadDeadline(now)
+}

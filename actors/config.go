@@ -1,0 +1,64 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/blackhole/bhnode/proc"
+	"github.com/blackhole/bhnode/proc/logstore"
+	"github.com/blackhole/bhnode/supervision"
+)
+
+// Config is what a Node runs.
+type Config struct {
+	Name    string
+	Version string
+	// Source says where the configuration came from, for people.
+	Source string
+	Tree   *supervision.Tree
+	// Services are all services of the configuration in its order, the disabled
+	// ones too.
+	Services          []Service
+	BestEffort        bool
+	MaxParallelStarts int
+	ShutdownTimeout   time.Duration
+	Logs              Logs
+	EventsPath        string // "": events are kept in memory only
+	// Seed determines the jitter of the back-offs.
+	Seed uint64
+	// Holds and Incarnations come from an earlier life of the node.
+	Holds        []supervision.Hold
+	Incarnations map[supervision.ChildID]uint64
+	Log          zerolog.Logger
+}
+
+// Service is one service of a Config.
+type Service struct {
+	Spec      *proc.ServiceSpec
+	Health    supervision.HealthSpec
+	Enabled   bool
+	DependsOn []string
+	// Description and Command are shown; secrets in Command are masked.
+	Description string
+	Command     []string
+}
+
+// Logs is how the output of services is kept.
+type Logs struct {
+	Dir      string // "": in memory only
+	Raw      bool
+	MaxSize  int64
+	MaxFiles int
+	Compress bool
+	// Drop drops the oldest lines that wait for the disk; else the service waits,
+	// BlockTimeout at most.
+	Drop         bool
+	BlockTimeout time.Duration
+}
+
+func (l Logs) options(service string) logstore.Options {
+	return logstore.Options{
+		Dir: l.Dir, Service: service, Raw: l.Raw, MaxSize: l.MaxSize, MaxFiles: l.MaxFiles, Compress: l.Compress,
+	}
+}

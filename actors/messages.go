@@ -1,0 +1,119 @@
+package actors
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/blackhole/bhnode/proc"
+	"github.com/blackhole/bhnode/proc/journal"
+	"github.com/blackhole/bhnode/proc/logstore"
+	"github.com/blackhole/bhnode/supervision"
+)
+
+// Between supervisors and services go the events and commands of supervision as
+// they are. The rest is below: who sends it → who receives it.
+
+// control → root.
+type (
+	// askSnapshot wants the tree as supervision sees it.
+	askSnapshot struct{ reply chan<- []supervision.View }
+	// operate is an operator's command.
+	operate struct {
+		op     supervision.Operation
+		ids    []supervision.ChildID
+		all    bool
+		only   bool
+		noWait bool
+		who    string
+		text   string
+		reply  chan<- error
+	}
+	// shutdown ends the node, at once with now.
+	shutdown struct {
+		now   bool
+		who   string
+		text  string
+		reply chan<- error
+	}
+)
+
+// root → root.
+type (
+	// wake is a Wake that is due.
+	wake supervision.BackoffOver
+	// tooLong: the time for the ordered stop is over.
+	tooLong struct{ cause uint64 }
+)
+
+// control → root → … → service.
+type (
+	// signalService sends a signal to the main process.
+	signalService struct {
+		id     supervision.ChildID
+		signal syscall.Signal
+		who    string
+		reply  chan<- signalled
+	}
+	signalled struct {
+		pid int
+		err error
+	}
+)
+
+// service → itself, from goroutines and timers.
+type (
+	spawned struct {
+		incarnation uint64
+		process     Process
+		prober      proc.Prober
+		err         error
+	}
+	exited    struct{ incarnation uint64 }
+	graceOver struct{ incarnation uint64 }
+	killOver  struct{ incarnation uint64 }
+	allGone   struct{ incarnation uint64 }
+	stuck     struct {
+		incarnation uint64
+		left        []proc.Remnant
+	}
+	latched  struct{ incarnation uint64 }
+	probeDue struct{ incarnation uint64 }
+	probed   struct {
+		incarnation uint64
+		err         error
+		at          time.Time
+		took        time.Duration
+	}
+	startTooLong struct {
+		incarnation uint64
+		due         time.Time
+	}
+)
+
+// root → records/journal.
+type writeEvents struct{ records []journal.Record }
+
+// capture of a service → records/log/SERVICE; done is closed when the lines need
+// not be waited for any more.
+type writeLines struct {
+	entries []logstore.Entry
+	late    bool // the lines before them are still waited for
+	done    chan<- struct{}
+}
+
+// A journal or log → itself.
+type written struct{ err error }
+
+// control → journal or log. Where the answer has come, all up to last is on disk
+// and what comes later goes to the follower.
+type (
+	follow[T any] struct {
+		follower *Follower[T]
+		reply    chan<- followed[T]
+	}
+	unfollow[T any] struct{ follower *Follower[T] }
+	followed[T any] struct {
+		last   uint64
+		recent []T
+	}
+)

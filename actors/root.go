@@ -1,0 +1,202 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/blackhole/bhnode/proc/journal"
+	"github.com/blackhole/bhnode/supervision"
+)
+
+// rootActor is the root supervisor. It owns the machine: it feeds it and carries
+// its commands out.
+type rootActor struct {
+	*brood
+	machine *supervision.Machine
+	calls   map[uint64]chan<- error
+	lastID  uint64
+	booted  bool
+	holds   keeper
+}
+
+func newRootActor(n *nodeContext) *rootActor {
+	return &rootActor{
+		brood: newBrood(n, n.cfg.Tree.Root),
+		machine: supervision.New(n.cfg.Tree, supervision.Options{
+			LastSeq: n.lastEvent, Seed: n.cfg.Seed, Holds: n.cfg.Holds, Incarnations: n.cfg.Incarnations,
+			BestEffort: n.cfg.BestEffort, MaxParallelStarts: n.cfg.MaxParallelStarts,
+		}),
+		calls: map[uint64]chan<- error{},
+	}
+}
+
+// Receive implements actor.Actor.
+func (r *rootActor) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		r.start(c)
+		cause := r.note(c, supervision.Notice{Type: supervision.NodeStarting, Message: r.node.cfg.Source, Attrs: []supervision.Attr{
+			{Key: "version", Value: r.node.cfg.Version}, {Key: "boot_order", Value: r.node.cfg.Tree.Waves},
+		}})
+		r.step(c, supervision.Boot{Cause: cause})
+	case *actor.Terminated:
+		if r.node.closing.Load() {
+			return
+		}
+		if ev := r.replace(c, m.Who); ev != nil {
+			r.step(c, ev)
+		}
+	case supervision.Event:
+		r.step(c, m)
+	case wake:
+		r.step(c, supervision.BackoffOver(m))
+	case tooLong:
+		r.step(c, supervision.KillAll{Cause: m.cause})
+	case askSnapshot:
+		m.reply <- r.machine.Snapshot(time.Now())
+	case operate:
+		r.operate(c, m)
+	case shutdown:
+		r.shutdown(c, m)
+	case signalService:
+		r.note(c, supervision.Notice{
+			Type: supervision.OperatorCommand, Message: "signal " + string(m.id) + " " + m.signal.String(), Attrs: []supervision.Attr{{Key: "who", Value: m.who}},
+		})
+		r.deliver(c, m.id, m)
+	case kept:
+		r.holds.kept(c, r.node, m)
+	}
+}
+
+// note writes an event of the node's own and returns its number.
+func (r *rootActor) note(c actor.Context, n supervision.Notice) uint64 {
+	for _, cmd := range r.step(c, supervision.Note{Notice: n}) {
+		if n, ok := cmd.(supervision.Notice); ok {
+			return n.Seq
+		}
+	}
+	return 0
+}
+
+// step feeds the machine and carries out what it says.
+func (r *rootActor) step(c actor.Context, ev supervision.Event) []supervision.Command {
+	now := time.Now()
+	commands := r.machine.Step(now, ev)
+	r.record(c, now, commands)
+	for _, cmd := range commands {
+		r.carryOut(c, cmd)
+	}
+	return commands
+}
+
+func (r *rootActor) carryOut(c actor.Context, cmd supervision.Command) {
+	switch m := cmd.(type) {
+	case supervision.StartChild:
+		r.deliver(c, m.ID, m)
+	case supervision.StopChild:
+		r.deliver(c, m.ID, m)
+	case supervision.KillChild:
+		r.deliver(c, m.ID, m)
+	case supervision.Wake:
+		sendAfter(c, m.After, wake{ID: m.ID, Token: m.Token})
+	case supervision.Reply:
+		if reply, ok := r.calls[m.Call]; ok {
+			delete(r.calls, m.Call)
+			reply <- m.Err
+		}
+	case supervision.Held:
+		r.holds.keep(c, r.node, m.Holds)
+	case supervision.Booted:
+		r.booted = true
+		r.node.tellBooted(m)
+	case supervision.Ended:
+		r.node.tellEnded(Outcome{Ended: m})
+	case supervision.Notice:
+		if m.Type == supervision.NodeStopping && r.node.cfg.ShutdownTimeout > 0 {
+			sendAfter(c, r.node.cfg.ShutdownTimeout, tooLong{m.Seq})
+		}
+	}
+}
+
+// record sends the notices of a step to the journal.
+func (r *rootActor) record(c actor.Context, now time.Time, commands []supervision.Command) {
+	var records []journal.Record
+	for _, cmd := range commands {
+		if n, ok := cmd.(supervision.Notice); ok {
+			records = append(records, recordOf(now, n))
+		}
+	}
+	if len(records) > 0 {
+		c.Send(r.node.journalPID(), writeEvents{records})
+	}
+}
+
+func recordOf(now time.Time, n supervision.Notice) journal.Record {
+	r := journal.Record{
+		Seq: n.Seq, Time: now, Type: n.Type, Service: string(n.Service), Supervisor: string(n.Supervisor),
+		Incarnation: n.Incarnation, Pid: n.Pid, Cause: n.Cause, Message: n.Message,
+	}
+	if len(n.Attrs) > 0 {
+		r.Attrs = make(map[string]any, len(n.Attrs))
+		for _, a := range n.Attrs {
+			r.Attrs[a.Key] = a.Value
+		}
+	}
+	return r
+}
+
+func (r *rootActor) operate(c actor.Context, m operate) {
+	cause := r.note(c, supervision.Notice{
+		Type: supervision.OperatorCommand, Message: m.text, Attrs: []supervision.Attr{{Key: "who", Value: m.who}},
+	})
+	r.lastID++
+	id := r.lastID
+	r.calls[id] = m.reply
+	r.step(c, supervision.Operate{Call: id, Op: m.op, IDs: m.ids, All: m.all, Only: m.only, Cause: cause})
+	if _, open := r.calls[id]; open && m.noWait {
+		delete(r.calls, id)
+		m.reply <- nil
+	}
+}
+
+func (r *rootActor) shutdown(c actor.Context, m shutdown) {
+	cause := r.note(c, supervision.Notice{
+		Type: supervision.OperatorCommand, Message: m.text, Attrs: []supervision.Attr{{Key: "who", Value: m.who}},
+	})
+	if m.now {
+		r.step(c, supervision.KillAll{Cause: cause})
+	} else {
+		r.step(c, supervision.ShutDown{Cause: cause})
+	}
+	m.reply <- nil
+}
+
+// keeper keeps the holds on disk, one write at a time, the newest last.
+type keeper struct {
+	writing bool
+	next    *[]supervision.Hold
+}
+
+type kept struct{ err error }
+
+func (k *keeper) keep(c actor.Context, n *nodeContext, holds []supervision.Hold) {
+	if k.writing {
+		k.next = &holds
+		return
+	}
+	k.writing = true
+	await(c, func() any { return kept{n.backend.KeepHolds(holds)} })
+}
+
+func (k *keeper) kept(c actor.Context, n *nodeContext, m kept) {
+	k.writing = false
+	if m.err != nil {
+		n.log.Error().Err(m.err).Msg("holds could not be kept; they are forgotten when the node ends")
+	}
+	if k.next != nil {
+		holds := *k.next
+		k.next = nil
+		k.keep(c, n, holds)
+	}
+}
