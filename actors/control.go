@@ -1,0 +1,283 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/blackhole/bhnode/proc"
+	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
+	"github.com/blackhole/bhnode/supervision"
+)
+
+// Control is the control API of a node: a request becomes a message to an actor,
+// its answer the response.
+type Control struct {
+	bhnodev1.UnimplementedNodeServer
+	node   *Node
+	health *health.Server
+}
+
+// NewControl returns the API of a node.
+func NewControl(n *Node) *Control { return &Control{node: n, health: health.NewServer()} }
+
+// Server returns a gRPC server that serves the API, gRPC health and reflection to
+// peers that allowed approves of.
+func (s *Control) Server(allowed func(uid int) bool) *grpc.Server {
+	server := grpc.NewServer(
+		grpc.Creds(peerCredentials{allowed}),
+		grpc.MaxRecvMsgSize(1<<20),
+	)
+	bhnodev1.RegisterNodeServer(server, s)
+	healthv1.RegisterHealthServer(server, s.health)
+	reflection.Register(server)
+	return server
+}
+
+// GetNode implements the API.
+func (s *Control) GetNode(ctx context.Context, _ *bhnodev1.GetNodeRequest) (*bhnodev1.GetNodeResponse, error) {
+	views, err := s.node.Snapshot(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &bhnodev1.GetNodeResponse{
+		Name: s.node.cfg.Name, Version: s.node.cfg.Version, Pid: int32(os.Getpid()), //nolint:gosec // a pid fits
+		StartedAt: timestamppb.New(s.node.started), Config: s.node.cfg.Source, State: nodeState(views),
+	}, nil
+}
+
+// GetStatus implements the API.
+func (s *Control) GetStatus(ctx context.Context, r *bhnodev1.GetStatusRequest) (*bhnodev1.GetStatusResponse, error) {
+	views, err := s.node.Snapshot(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	services, err := s.node.statusOf(views, r.GetNames())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	if len(r.GetNames()) > 0 {
+		for _, svc := range services {
+			if svc.LastLines, err = s.node.lastLines(ctx, svc.GetName()); err != nil {
+				return nil, toStatus(err)
+			}
+		}
+	}
+	return &bhnodev1.GetStatusResponse{Node: s.node.cfg.Name, Services: services, State: nodeState(views)}, nil
+}
+
+// WatchStatus implements the API.
+func (s *Control) WatchStatus(r *bhnodev1.WatchStatusRequest, stream grpc.ServerStreamingServer[bhnodev1.WatchStatusResponse]) error {
+	interval := max(r.GetInterval().AsDuration(), 50*time.Millisecond)
+	events := NewFollower[eventRecord]()
+	if _, err := s.node.FollowEvents(stream.Context(), events); err != nil {
+		return toStatus(err)
+	}
+	defer s.node.UnfollowEvents(events)
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		views, err := s.node.Snapshot(stream.Context())
+		if err != nil {
+			return toStatus(err)
+		}
+		services, err := s.node.statusOf(views, nil)
+		if err != nil {
+			return toStatus(err)
+		}
+		if err := stream.Send(&bhnodev1.WatchStatusResponse{
+			Status: &bhnodev1.GetStatusResponse{Node: s.node.cfg.Name, Services: services, State: nodeState(views)},
+			Tree:   &bhnodev1.GetTreeResponse{Root: s.node.tree(views)},
+		}); err != nil {
+			return err
+		}
+		if err := s.awaitChange(stream.Context(), events, tick.C); err != nil {
+			return toStatus(err)
+		}
+	}
+}
+
+// awaitChange returns at the first tick after something has happened.
+func (s *Control) awaitChange(ctx context.Context, events *Follower[eventRecord], tick <-chan time.Time) error {
+	select {
+	case <-events.Batches():
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.node.stopped:
+		return errGone
+	}
+	select {
+	case <-tick:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for {
+		select {
+		case <-events.Batches():
+		default:
+			return nil
+		}
+	}
+}
+
+// GetTree implements the API.
+func (s *Control) GetTree(ctx context.Context, _ *bhnodev1.GetTreeRequest) (*bhnodev1.GetTreeResponse, error) {
+	views, err := s.node.Snapshot(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &bhnodev1.GetTreeResponse{Root: s.node.tree(views)}, nil
+}
+
+// StartServices implements the API.
+func (s *Control) StartServices(ctx context.Context, r *bhnodev1.StartServicesRequest) (*bhnodev1.StartServicesResponse, error) {
+	err := s.operate(ctx, operate{op: supervision.OpStart, ids: ids(r.GetNames()), all: r.GetAll(), noWait: r.GetNoWait()})
+	return &bhnodev1.StartServicesResponse{}, err
+}
+
+// StopServices implements the API.
+func (s *Control) StopServices(ctx context.Context, r *bhnodev1.StopServicesRequest) (*bhnodev1.StopServicesResponse, error) {
+	err := s.operate(ctx, operate{op: supervision.OpStop, ids: ids(r.GetNames()), all: r.GetAll(), only: r.GetOnly(), noWait: r.GetNoWait()})
+	return &bhnodev1.StopServicesResponse{}, err
+}
+
+// RestartServices implements the API.
+func (s *Control) RestartServices(ctx context.Context, r *bhnodev1.RestartServicesRequest) (*bhnodev1.RestartServicesResponse, error) {
+	err := s.operate(ctx, operate{op: supervision.OpRestart, ids: ids(r.GetNames()), only: r.GetOnly(), noWait: r.GetNoWait()})
+	return &bhnodev1.RestartServicesResponse{}, err
+}
+
+// PauseSupervisor implements the API.
+func (s *Control) PauseSupervisor(ctx context.Context, r *bhnodev1.PauseSupervisorRequest) (*bhnodev1.PauseSupervisorResponse, error) {
+	err := s.operate(ctx, operate{op: supervision.OpPause, ids: ids([]string{r.GetName()})})
+	return &bhnodev1.PauseSupervisorResponse{}, err
+}
+
+// ResumeSupervisor implements the API.
+func (s *Control) ResumeSupervisor(ctx context.Context, r *bhnodev1.ResumeSupervisorRequest) (*bhnodev1.ResumeSupervisorResponse, error) {
+	err := s.operate(ctx, operate{op: supervision.OpResume, ids: ids([]string{r.GetName()})})
+	return &bhnodev1.ResumeSupervisorResponse{}, err
+}
+
+// SignalService implements the API.
+func (s *Control) SignalService(ctx context.Context, r *bhnodev1.SignalServiceRequest) (*bhnodev1.SignalServiceResponse, error) {
+	id := supervision.ChildID(r.GetName())
+	if svc := s.node.services[id]; svc == nil || !svc.Enabled {
+		return nil, toStatus(&supervision.UnknownChildError{ID: id})
+	}
+	if r.GetSignal() <= 0 || r.GetSignal() > 64 {
+		return nil, status.Errorf(codes.InvalidArgument, "%d is no signal", r.GetSignal())
+	}
+	sig := syscall.Signal(r.GetSignal())
+	got, err := ask(ctx, s.node, s.node.root, func(reply chan<- signalled) any {
+		return signalService{id: id, signal: sig, who: who(ctx), reply: reply}
+	})
+	if err == nil {
+		err = got.err
+	}
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &bhnodev1.SignalServiceResponse{Pid: int32(got.pid)}, nil //nolint:gosec // a pid fits
+}
+
+// Shutdown implements the API.
+func (s *Control) Shutdown(ctx context.Context, r *bhnodev1.ShutdownRequest) (*bhnodev1.ShutdownResponse, error) {
+	text := "shutdown"
+	if r.GetNow() {
+		text += " --now"
+	}
+	if err := s.node.Stop(ctx, r.GetNow(), who(ctx), text); err != nil {
+		return nil, toStatus(err)
+	}
+	return &bhnodev1.ShutdownResponse{}, nil
+}
+
+// operate sends an operator's command to root and waits for its answer.
+func (s *Control) operate(ctx context.Context, m operate) error {
+	if len(m.ids) == 0 && !m.all {
+		return status.Error(codes.InvalidArgument, "no service is named")
+	}
+	for _, id := range m.ids {
+		if svc := s.node.services[id]; svc != nil && !svc.Enabled {
+			return status.Errorf(codes.FailedPrecondition, "%s is disabled in the configuration", id)
+		}
+	}
+	m.who, m.text = who(ctx), m.words()
+	err, gone := ask(ctx, s.node, s.node.root, func(reply chan<- error) any {
+		m.reply = reply
+		return m
+	})
+	return toStatus(errors.Join(gone, err))
+}
+
+// words is the command as it would be typed.
+func (m operate) words() string {
+	verb := map[supervision.Operation]string{
+		supervision.OpStart: "start", supervision.OpStop: "stop", supervision.OpRestart: "restart",
+		supervision.OpPause: "pause", supervision.OpResume: "resume",
+	}[m.op]
+	words := []string{verb}
+	for _, id := range m.ids {
+		words = append(words, string(id))
+	}
+	if m.all {
+		words = append(words, "--all")
+	}
+	if m.only {
+		words = append(words, "--only")
+	}
+	return strings.Join(words, " ")
+}
+
+func ids(names []string) []supervision.ChildID {
+	out := make([]supervision.ChildID, len(names))
+	for i, n := range names {
+		out[i] = supervision.ChildID(n)
+	}
+	return out
+}
+
+// toStatus gives an error the code that the client's exit code is made from.
+func toStatus(err error) error {
+	var unknown *supervision.UnknownChildError
+	var operation *supervision.OperationError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &unknown):
+		return status.Error(codes.NotFound, err.Error())
+	case errors.As(err, &operation), errors.Is(err, proc.ErrProcessDone):
+		return status.Error(codes.FailedPrecondition, err.Error())
+	case errors.Is(err, errGone):
+		return status.Error(codes.Unavailable, err.Error())
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.Error(codes.DeadlineExceeded, "the time to wait is over; the work goes on")
+	case errors.Is(err, context.Canceled):
+		return status.Error(codes.Canceled, err.Error())
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Error(codes.Internal, err.Error())
+}
+
+// who is the caller, for the journal.
+func who(ctx context.Context) string {
+	if uid, ok := peerUID(ctx); ok {
+		return fmt.Sprintf("uid %d", uid)
+	}
+	return "unknown"
+}

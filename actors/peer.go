@@ -1,0 +1,85 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+)
+
+// peerCredentials lets the kernel say who is at the other end of a unix socket
+// (unix(7), SO_PEERCRED).
+type peerCredentials struct{ allowed func(uid int) bool }
+
+// peerInfo is what a connection says about its peer.
+type peerInfo struct {
+	credentials.CommonAuthInfo
+	uid int
+}
+
+// AuthType implements credentials.AuthInfo.
+func (peerInfo) AuthType() string { return "unix peer" }
+
+func peerUID(ctx context.Context) (uid int, ok bool) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return 0, false
+	}
+	info, ok := p.AuthInfo.(peerInfo)
+	return info.uid, ok
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	uid, err := uidOf(conn)
+	if err == nil && !c.allowed(uid) {
+		err = fmt.Errorf("uid %d may not control this node", uid)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	return conn, peerInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, uid}, nil
+}
+
+func uidOf(conn net.Conn) (int, error) {
+	unix, ok := conn.(*net.UnixConn)
+	if !ok {
+		return 0, errors.New("a peer can be known on a unix socket only")
+	}
+	raw, err := unix.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *syscall.Ucred
+	var optErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, optErr = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	}); err != nil {
+		return 0, err
+	}
+	if optErr != nil {
+		return 0, fmt.Errorf("cannot learn who the peer is: %w", optErr)
+	}
+	return int(cred.Uid), nil
+}
+
+// ClientHandshake implements credentials.TransportCredentials; a client is never
+// made with it.
+func (peerCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("these are the credentials of a server")
+}
+
+// Info implements credentials.TransportCredentials.
+func (peerCredentials) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "unix peer"}
+}
+
+// Clone implements credentials.TransportCredentials.
+func (c peerCredentials) Clone() credentials.TransportCredentials { return c }
+
+// OverrideServerName implements credentials.TransportCredentials.
+func (peerCredentials) OverrideServerName(string) error { return nil }
