@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"maps"
 	"os"
 	"sync"
 )
@@ -15,18 +16,22 @@ type orphan struct {
 // walks: each asker gets the first one that begins after it asked.
 type census struct {
 	walking sync.Mutex
+	known   map[life]identity // as first seen: a program may overwrite its environment
+	ended   map[life]bool     // zombies of the last walk
 
-	mu    sync.Mutex
-	next  *walk
-	known map[life]identity // as first seen: a program may overwrite its environment
+	mu   sync.Mutex
+	next *walk
 }
 
 type walk struct {
-	once    sync.Once
-	orphans []orphan
+	once  sync.Once
+	alive []orphan
+	// died are those that were found dead for the first time. What they have started
+	// may have become ours too late for this walk.
+	died []orphan
 }
 
-func (c *census) take(h *Host) []orphan {
+func (c *census) take(h *Host) *walk {
 	c.mu.Lock()
 	if c.next == nil {
 		c.next = &walk{}
@@ -39,29 +44,39 @@ func (c *census) take(h *Host) []orphan {
 		c.mu.Lock()
 		c.next = nil // who asks from here on is not served by this walk
 		c.mu.Unlock()
-		w.orphans, c.known = h.walk(c.known)
+		c.walk(h, w)
 	})
-	return w.orphans
+	return w
 }
 
-// walk looks at every child of ours that is alive and was not forked by us.
-func (h *Host) walk(known map[life]identity) ([]orphan, map[life]identity) {
-	var orphans []orphan
-	still := map[life]identity{}
+// walk looks at every child of ours that we did not fork.
+func (c *census) walk(h *Host, w *walk) {
+	h.mu.Lock()
+	forked := maps.Clone(h.children) // one that is reaped from here on is no orphan
+	h.mu.Unlock()
+	known, ended := map[life]identity{}, map[life]bool{}
 	for _, pid := range childrenOf(os.Getpid()) {
-		if h.registered(pid) {
+		if forked[pid] != nil || h.registered(pid) {
 			continue
 		}
 		st, err := readStat(pid)
-		if err != nil || st.dead() {
+		if err != nil {
+			w.died = append(w.died, orphan{})
 			continue
 		}
-		id, ok := known[st.life()]
-		if !ok || id.id == "" {
+		id := c.known[st.life()]
+		if st.dead() {
+			ended[st.life()] = true
+			if !c.ended[st.life()] {
+				w.died = append(w.died, orphan{st, id})
+			}
+			continue
+		}
+		if id.id == "" {
 			id, _ = readIdentity(pid) // not readable: told by its session
 		}
-		still[st.life()] = id
-		orphans = append(orphans, orphan{st, id})
+		known[st.life()] = id
+		w.alive = append(w.alive, orphan{st, id})
 	}
-	return orphans, still
+	c.known, c.ended = known, ended
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -64,15 +65,28 @@ func (f *family) owns(o orphan) bool {
 	return other == nil || other == f.leader
 }
 
-// left returns what is alive of the family, parents before children.
+// lookAgain bounds how often a look is repeated because somebody died meanwhile.
+const lookAgain = 10
+
+// left returns what is alive of the family, parents before children. A process that
+// hops, each starting the next, may be missed while it hops: then it leaves dead behind.
 func (f *family) left() []procStat {
-	var found []procStat
+	for n := 0; ; n++ {
+		found, sure := f.look()
+		if sure || len(found) > 0 || n == lookAgain {
+			return found
+		}
+	}
+}
+
+func (f *family) look() (found []procStat, sure bool) {
 	for _, c := range f.forked() {
 		if st, err := readStat(c.pid); err == nil && !st.dead() && st.start == c.start {
 			found = append(found, st)
 		}
 	}
-	for _, o := range f.host.orphans.take(f.host) {
+	w := f.host.orphans.take(f.host)
+	for _, o := range w.alive {
 		if f.owns(o) {
 			found = append(found, o.procStat)
 		}
@@ -89,7 +103,15 @@ func (f *family) left() []procStat {
 			}
 		}
 	}
-	return found
+	return found, !slices.ContainsFunc(w.died, f.mayOwn)
+}
+
+// mayOwn says whether a dead orphan can have been of the family.
+func (f *family) mayOwn(o orphan) bool {
+	if o.id.id != "" || o.session == f.leader.pid {
+		return f.owns(o)
+	}
+	return !f.host.registered(o.session)
 }
 
 // forked returns the live children of ours that are of the family: its leader, and

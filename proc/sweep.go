@@ -36,7 +36,7 @@ const (
 // there is no record, as the leader of its session, it gets SIGTERM. It returns what it
 // found, when all is gone or stuck, and forgets the records.
 func (h *Host) Sweep(ctx context.Context) ([]Leftover, error) {
-	sw := &sweep{host: h, records: map[string]state.Record{}, sets: map[string]*remains{}}
+	sw := &sweep{host: h, records: map[string]state.Record{}, sets: map[string]*remains{}, seen: map[life]string{}}
 	for _, r := range h.state.All() {
 		sw.records[r.Service] = r
 	}
@@ -57,6 +57,7 @@ type sweep struct {
 	host    *Host
 	records map[string]state.Record // by service
 	sets    map[string]*remains     // by BHNODE_ID
+	seen    map[life]string         // BHNODE_ID of all that was found
 }
 
 // remains are what is left of one incarnation.
@@ -89,7 +90,8 @@ func (sw *sweep) run(ctx context.Context) error {
 }
 
 // look goes through all processes of the machine, once, and returns ours by BHNODE_ID.
-// A process that carries no identity is ours if its parent or the leader of its session is.
+// A process that carries no identity is ours if its parent or the leader of its session
+// is, and stays so when they end.
 func (sw *sweep) look() (map[string][]procStat, error) {
 	pids, err := allPids()
 	if err != nil {
@@ -97,34 +99,46 @@ func (sw *sweep) look() (map[string][]procStat, error) {
 	}
 	spared := ancestors(os.Getpid())
 	ours := map[int]string{} // pid → BHNODE_ID
-	alive := map[string][]procStat{}
-	var unmarked []procStat
+	var all, unmarked []procStat
 	for _, pid := range pids {
 		st, err := readStat(pid)
 		if err != nil || st.dead() || slices.Contains(spared, pid) {
 			continue
 		}
+		all = append(all, st)
 		id, err := readIdentity(pid)
 		_, _, well := splitID(id.id)
 		switch {
+		case sw.seen[st.life()] != "":
+			ours[pid] = sw.seen[st.life()]
 		case err == nil && well && id.instance == sw.host.instance:
 			ours[pid] = id.id
-			alive[id.id] = append(alive[id.id], st)
 		case id.id == "":
 			unmarked = append(unmarked, st)
 		}
 	}
+	claimRelated(ours, unmarked)
+	alive := map[string][]procStat{}
+	for _, st := range all {
+		if id := ours[st.pid]; id != "" {
+			sw.seen[st.life()] = id
+			alive[id] = append(alive[id], st)
+		}
+	}
+	return alive, nil
+}
+
+// claimRelated adds those whose parent or leader of the session is ours.
+func claimRelated(ours map[int]string, unmarked []procStat) {
 	for more := true; more; {
 		more = false
 		for _, st := range unmarked {
 			id := cmp.Or(ours[st.ppid], ours[st.session])
 			if id != "" && ours[st.pid] == "" {
 				ours[st.pid], more = id, true
-				alive[id] = append(alive[id], st)
 			}
 		}
 	}
-	return alive, nil
 }
 
 // ancestors returns a process and those above it: a bhnode started from within a
