@@ -58,13 +58,13 @@ func sendNotify(t *testing.T, n *NotifySocket, messages ...string) {
 	}
 }
 
-// awaitClosed waits until something is closed.
-func awaitClosed(t *testing.T, what string, c <-chan struct{}) {
+// awaitReady waits until c is closed.
+func awaitReady(t *testing.T, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
 	case <-time.After(10 * time.Second):
-		t.Fatalf("%s: nothing within 10 s", what)
+		t.Fatal("not ready within 10 s")
 	}
 }
 
@@ -86,7 +86,7 @@ func TestNotifyHears(t *testing.T) {
 			noLeaks(t)
 			n := listenNotify(t)
 			sendNotify(t, n, tt.messages...)
-			awaitClosed(t, "ready", n.Ready())
+			awaitReady(t, n.Ready())
 			if got := n.Status(); got != tt.status {
 				t.Errorf("Status() = %q, want %q", got, tt.status)
 			}
@@ -110,7 +110,7 @@ func TestNotifyHearsOnlyWhomItMay(t *testing.T) {
 	default:
 	}
 	sendNotify(t, n, "READY=1")
-	awaitClosed(t, "ready", n.Ready())
+	awaitReady(t, n.Ready())
 }
 
 // A service may send descriptors (FDSTORE=1); they must not fill our table.
@@ -131,7 +131,7 @@ func TestNotifyReceivesNoDescriptors(t *testing.T) {
 	if _, _, err := conn.WriteMsgUnix([]byte("FDSTORE=1\nREADY=1"), syscall.UnixRights(int(w.Fd())), to); err != nil {
 		t.Fatal(err)
 	}
-	awaitClosed(t, "ready", n.Ready())
+	awaitReady(t, n.Ready())
 	w.Close()
 	if size, err := r.Read(make([]byte, 1)); size != 0 || err == nil {
 		t.Errorf("the pipe is still open: read %d, %v", size, err)

@@ -59,7 +59,6 @@ func (p *grpcProbe) connect() error {
 		grpc.WithDisableServiceConfig(),
 		// A check is a few bytes, and there is a connection a service.
 		grpc.WithReadBufferSize(1<<10), grpc.WithWriteBufferSize(1<<10),
-		grpc.WithSharedWriteBuffer(true),
 	)
 	if err != nil {
 		return fmt.Errorf("cannot check %s: %w", p.endpoint.address, err)

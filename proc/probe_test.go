@@ -230,7 +230,7 @@ func TestNotifyProbe(t *testing.T) {
 	n.hear(1, "STATUS=loading")
 	wantBad(t, p, "READY=1 yet: loading")
 	sendNotify(t, n, "READY=1")
-	awaitClosed(t, "ready", n.Ready())
+	awaitReady(t, n.Ready())
 	wantGood(t, p)
 }
 
@@ -245,7 +245,7 @@ func TestLogProbe(t *testing.T) {
 	m.Observe([]byte("ready on 80"))
 	m.Observe([]byte("ready on 81"))
 	m.Observe([]byte("gone"))
-	awaitClosed(t, "ready", m.Ready())
+	awaitReady(t, m.Ready())
 	wantGood(t, p)
 }
 

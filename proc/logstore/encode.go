@@ -26,9 +26,9 @@ func appendHead(dst []byte, e *Entry) []byte {
 	return strconv.AppendInt(dst, int64(e.Pid), 10)
 }
 
-// sameHead reports whether appendHead surely makes the same of a and b.
+// sameHead reports whether appendHead makes the same of a and b.
 func sameHead(a, b *Entry) bool {
-	return a.Time == b.Time && a.Stream == b.Stream && a.Pid == b.Pid && a.Service == b.Service
+	return a.Time.Equal(b.Time) && a.Stream == b.Stream && a.Pid == b.Pid && a.Service == b.Service
 }
 
 // appendBody appends the rest.
@@ -161,10 +161,10 @@ func decodeTime(line []byte) (time.Time, bool) {
 	if !ok {
 		return time.Time{}, false
 	}
-	i := bytes.IndexByte(rest, '"')
-	if i < 0 {
+	text, _, ok := bytes.Cut(rest, []byte{'"'})
+	if !ok {
 		return time.Time{}, false
 	}
-	t, err := time.Parse(time.RFC3339Nano, string(rest[:i]))
+	t, err := time.Parse(time.RFC3339Nano, string(text))
 	return t, err == nil
 }

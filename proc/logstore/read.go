@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/blackhole/bhnode/proc/internal/segment"
@@ -125,8 +126,8 @@ func (r *reader) count(ctx context.Context, src *source, found *int) error {
 // read yields from a position in the oldest file on.
 func (r *reader) read(ctx context.Context, from position, yield func(Entry) bool) error {
 	var errs []error
-	for i := len(r.files.sources) - 1; i >= 0; i-- {
-		src, goOn := r.files.sources[i], true
+	for _, src := range slices.Backward(r.files.sources) {
+		goOn := true
 		err := src.forward(from.offset, func(line []byte, open bool) bool {
 			e, ok := r.accept(src, line, open)
 			switch {

@@ -76,7 +76,7 @@ func (s *Store) open() error {
 	}
 	s.seq = seq
 	if s.o.Raw {
-		s.seqFile, err = os.OpenFile(s.o.seqPath(), os.O_WRONLY|os.O_CREATE, 0o640)
+		s.seqFile, err = os.OpenFile(s.o.seqPath(), os.O_WRONLY|os.O_CREATE, 0o640) //nolint:gosec // its group may read it
 		return err
 	}
 	return nil
@@ -88,7 +88,7 @@ func (s *Store) openFile() error {
 		return err
 	}
 	// Read too: the last byte says whether the last line is finished.
-	f, err := os.OpenFile(s.o.path(), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640)
+	f, err := os.OpenFile(s.o.path(), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640) //nolint:gosec // its group may read it
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (s *Store) Append(entries []Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	buf := buffers.Get().(*[]byte) //nolint:revive,forcetypeassert // only *[]byte is put there
+	buf := buffers.Get().(*[]byte)
 	*buf = s.encode((*buf)[:0], entries)
 	s.mu.Lock()
 	err := s.append(*buf, entries[len(entries)-1].Seq)

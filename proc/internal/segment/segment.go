@@ -106,7 +106,7 @@ func LinesBackward(r io.ReaderAt, size int64, fn func(Line) bool) error {
 			if i < 0 {
 				break
 			}
-			if !(open && pos+i+1 == end) && !fn(Line{Data: rest[i+1:], Offset: pos + i + 1, Open: open}) {
+			if (!open || pos+i+1 < end) && !fn(Line{Data: rest[i+1:], Offset: pos + i + 1, Open: open}) {
 				return nil
 			}
 			rest, searched, end, open = rest[:i], i, pos+i, false
