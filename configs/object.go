@@ -54,6 +54,14 @@ func (d *decoder) expand(n *node, path, s string) text {
 	return t
 }
 
+// derive masks a value that is by default made of another: what is hidden there is
+// hidden here.
+func (d *decoder) derive(path, from, prefix, suffix string) {
+	if masked, ok := d.masked[from]; ok {
+		d.masked[path] = prefix + masked + suffix
+	}
+}
+
 // object reads the keys of one mapping and reports those it was never asked for.
 type object struct {
 	d     *decoder

@@ -93,8 +93,10 @@ func (d *decoder) completeHealth(s *draft) {
 func (d *decoder) defaultTarget(s *draft) string {
 	switch {
 	case s.svc.UnixSocket != "":
+		d.derive(s.health.at("target"), s.o.at("unix_socket"), "unix:", "")
 		return "unix:" + s.svc.UnixSocket
 	case s.svc.TCPPort != 0:
+		d.derive(s.health.at("target"), s.o.at("tcp_port"), "127.0.0.1:", "")
 		return "127.0.0.1:" + strconv.Itoa(s.svc.TCPPort)
 	}
 	s.health.fail("target", "", "is missing, and the service has neither unix_socket nor tcp_port")

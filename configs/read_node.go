@@ -62,6 +62,9 @@ func (d *decoder) readLogs(c *Config, o *object) {
 }
 
 func (d *decoder) readControl(c *Config, o *object) {
+	if !o.has("socket") {
+		d.derive("control.socket", "node.runtime_dir", "", "/bhnode.sock")
+	}
 	mode := fs.FileMode(0o600)
 	if c.Node.Group != "" {
 		mode = 0o660

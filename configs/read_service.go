@@ -122,14 +122,20 @@ func (d *decoder) readService(c *Config, o *object, name string) *draft {
 // other.
 func (d *decoder) complete(c *Config, s *draft) {
 	svc := &s.svc
+	if !s.o.has("data_dir") {
+		d.derive(s.o.at("data_dir"), "node.data_dir", "", "/"+svc.Name)
+	}
 	if svc.WorkingDir == "" {
 		svc.WorkingDir = d.base
 		if svc.User != "" {
 			svc.WorkingDir = svc.DataDir
+			d.derive(s.o.at("working_dir"), s.o.at("data_dir"), "", "")
 		}
 	}
 	if s.builtIn && !s.o.has("unix_socket") {
-		svc.UnixSocket = filepath.Join(c.Node.RuntimeDir, "svc", svc.Name, svc.Name+".sock")
+		socket := filepath.Join("svc", svc.Name, svc.Name+".sock")
+		svc.UnixSocket = filepath.Join(c.Node.RuntimeDir, socket)
+		d.derive(s.o.at("unix_socket"), "node.runtime_dir", "", "/"+socket)
 	}
 	s.o.socketFits("unix_socket", svc.UnixSocket)
 	if s.builtIn {

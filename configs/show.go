@@ -256,7 +256,13 @@ func (s sheet) put(key string, value *node) {
 }
 
 // raw adds a value that is written as it is: a number, a word of the language.
-func (s sheet) raw(key, value string) { s.put(key, &node{kind: integerKind, text: value}) }
+func (s sheet) raw(key, value string) {
+	if masked, ok := s.c.masked[join(s.path, key)]; ok {
+		s.put(key, stringNode(masked))
+		return
+	}
+	s.put(key, &node{kind: integerKind, text: value})
+}
 
 func (s sheet) int(key string, value int) { s.raw(key, strconv.Itoa(value)) }
 

@@ -77,6 +77,26 @@ func TestSecretsAreMasked(t *testing.T) {
 	}
 }
 
+func TestValuesOfVariablesAreMaskedWhereverTheyEndUp(t *testing.T) {
+	m := testMachine(map[string]string{"D": "hunter2", "R": "/hunter2", "P": "22222", "T": "22ms"})
+	m.uid = 0
+	c, err := parse(t, m, `
+node: {data_dir: "/x/${D}", runtime_dir: "${R}"}
+services:
+  a: {health_check: {timeout: "${T}"}}
+  b: {command: [b], tcp_port: "${P}", user: nobody, health_check: {}}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := c.Show()
+	for _, secret := range []string{"hunter2", "22222", "22ms"} {
+		if strings.Contains(shown, secret) {
+			t.Errorf("%s is shown:\n%s", secret, shown)
+		}
+	}
+}
+
 const elaborate = `
 node: {name: n, boot: best_effort, max_parallel_starts: 3, on_daemon_death: kill, shutdown_timeout: 1d}
 logs: {format: raw, on_overflow: drop, compress: false, block_timeout: 0}
