@@ -70,7 +70,7 @@ func (s *Control) GetStatus(ctx context.Context, r *bhnodev1.GetStatusRequest) (
 	}
 	if len(r.GetNames()) > 0 {
 		for _, svc := range services {
-			if svc.LastLines, err = s.node.lastLines(ctx, svc.GetName()); err != nil {
+			if svc.LastLines, err = s.node.LastLines(ctx, svc.GetName()); err != nil {
 				return nil, toStatus(err)
 			}
 		}

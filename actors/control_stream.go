@@ -85,7 +85,7 @@ func (s *eventSender) send(batch []eventRecord) error {
 	for chunk := range slices.Chunk(batch, streamBatch) {
 		m := &bhnodev1.StreamEventsResponse{}
 		for _, e := range chunk {
-			m.Events = append(m.Events, eventOf(e))
+			m.Events = append(m.Events, EventOf(e))
 		}
 		if err := s.stream.Send(m); err != nil {
 			return err
@@ -122,7 +122,7 @@ func (s *Control) StreamLogs(r *bhnodev1.StreamLogsRequest, stream grpc.ServerSt
 		case batch := <-f.Batches():
 			for _, e := range batch {
 				if e.Seq > last[e.Service] && send.matches(e) {
-					send.buffer = append(send.buffer, lineOf(e))
+					send.buffer = append(send.buffer, LineOf(e))
 				}
 			}
 			if err := send.flush(f.Lost()); err != nil {
@@ -217,7 +217,7 @@ func (l *logSender) past(ctx context.Context, n *Node, last map[string]uint64, r
 			gathered = append(gathered, e)
 			continue
 		}
-		l.buffer = append(l.buffer, lineOf(e))
+		l.buffer = append(l.buffer, LineOf(e))
 		if len(l.buffer) >= streamBatch {
 			if err := l.flush(0); err != nil {
 				return err
@@ -228,7 +228,7 @@ func (l *logSender) past(ctx context.Context, n *Node, last map[string]uint64, r
 		gathered = gathered[max(0, len(gathered)-*q.Tail):]
 	}
 	for _, e := range gathered {
-		l.buffer = append(l.buffer, lineOf(e))
+		l.buffer = append(l.buffer, LineOf(e))
 	}
 	return nil
 }

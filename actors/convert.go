@@ -111,8 +111,8 @@ func exitOf(e proc.Exit) *bhnodev1.Exit {
 	return out
 }
 
-// eventOf is a record of the journal on the wire.
-func eventOf(r journal.Record) *bhnodev1.Event {
+// EventOf is a record of the journal on the wire.
+func EventOf(r journal.Record) *bhnodev1.Event {
 	e := &bhnodev1.Event{
 		Seq: r.Seq, Time: timestamppb.New(r.Time), Type: r.Type, Service: r.Service, Supervisor: r.Supervisor,
 		Incarnation: r.Incarnation, Pid: int32(r.Pid), Cause: r.Cause, Message: r.Message, //nolint:gosec // a pid fits
@@ -131,8 +131,8 @@ func eventOf(r journal.Record) *bhnodev1.Event {
 	return e
 }
 
-// lineOf is a line of a log on the wire.
-func lineOf(e logstore.Entry) *bhnodev1.LogEntry {
+// LineOf is a line of a log on the wire.
+func LineOf(e logstore.Entry) *bhnodev1.LogEntry {
 	if e.Message == nil {
 		logstore.Parse(&e)
 	}

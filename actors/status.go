@@ -16,7 +16,17 @@ import (
 // statusLines is how many of its last lines the status of one service shows.
 const statusLines = 10
 
-// serviceViews returns the services by name, in the order of the configuration.
+// Status returns all services in the order of the configuration.
+func (n *Node) Status(ctx context.Context) ([]*bhnodev1.Service, error) {
+	views, err := n.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return n.statusOf(views, nil)
+}
+
+// statusOf returns services, all or those named, in the order of the
+// configuration.
 func (n *nodeContext) statusOf(views []supervision.View, names []string) ([]*bhnodev1.Service, error) {
 	byID := make(map[supervision.ChildID]supervision.View, len(views))
 	for _, v := range views {
@@ -81,8 +91,8 @@ func (n *nodeContext) neededBy(name string) []string {
 	return out
 }
 
-// lastLines returns the last lines of a service as text.
-func (n *Node) lastLines(ctx context.Context, service string) ([]string, error) {
+// LastLines returns the last lines of a service as text.
+func (n *Node) LastLines(ctx context.Context, service string) ([]string, error) {
 	got, err := n.followLog(ctx, service, nil)
 	if err != nil {
 		return nil, err
@@ -90,7 +100,7 @@ func (n *Node) lastLines(ctx context.Context, service string) ([]string, error) 
 	items := got.recent[max(0, len(got.recent)-statusLines):]
 	lines := make([]string, len(items))
 	for i, e := range items {
-		lines[i] = string(lineOf(e).GetMessage())
+		lines[i] = string(LineOf(e).GetMessage())
 	}
 	return lines, nil
 }

@@ -2,28 +2,176 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/blackhole/bhnode/actors"
+	"github.com/blackhole/bhnode/configs"
+	"github.com/blackhole/bhnode/proc"
+	"github.com/blackhole/bhnode/supervision"
 )
 
 // newRunCommand returns the node itself.
 func newRunCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var detach bool
+	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Runs the node, in the foreground",
-		Args:  cobra.NoArgs,
+		Long: `Runs the node: starts its services in the order of their dependencies, shows how
+that goes, then prints what they say. SIGTERM, SIGINT and a closed terminal stop
+it in reverse order; a second one kills what is left.`,
+		Example: `  bhnode run                       # ./blackhole.yaml, or the built-in nine services
+  bhnode run --config shop.yaml
+  bhnode run --detach              # in the background; returns once all are healthy`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, cfg, err := a.load(nil)
-			if err != nil {
-				return configError(err)
+			if detach {
+				return a.startDetached(cmd.Context(), a.configFlag)
 			}
-			a.warn(cfg)
-			return failure("", "this build cannot run a node")
+			return a.runNode(cmd.Context())
 		},
+	}
+	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "in the background; return once it has come up")
+	return cmd
+}
+
+// runNode runs the node to its end. The main goroutine, which is locked to the
+// main thread, makes the forks.
+func (a *app) runNode(ctx context.Context) error {
+	tell := newLauncher(a.getenv)
+	err := a.serve(ctx, tell)
+	tell.failed(err)
+	return err
+}
+
+func (a *app) serve(ctx context.Context, tell *launcher) error {
+	src, cfg, err := a.load(nil)
+	if err != nil {
+		return configError(err)
+	}
+	a.err.printf("bhnode %s  node %s  config %s\n", ownVersion().Version, cfg.Node.Name, src)
+	a.warn(cfg)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	d, err := a.openDaemon(cfg, src)
+	if err != nil {
+		return err
+	}
+	serving, stopServing := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		defer stopServing()
+		ended <- d.run(serving, signals, tell)
+	}()
+	d.host.Serve(serving)
+	err = <-ended
+	return errors.Join(err, d.close())
+}
+
+// run sweeps, starts the node and sees it to its end.
+func (d *daemon) run(ctx context.Context, signals <-chan os.Signal, tell *launcher) error {
+	if err := d.sweep(ctx); err != nil {
+		return err
+	}
+	if err := d.start(); err != nil {
+		return err
+	}
+	defer d.node.Close()
+	if err := d.listen(); err != nil {
+		return err
+	}
+	show := newShow(d)
+	defer show.end()
+	booted := d.node.Booted()
+	hold := newWatchdog(d)
+	defer hold.stop()
+	for asked := 0; ; {
+		select {
+		case b := <-booted:
+			booted = nil
+			show.booted(b)
+			hold.ready(b)
+			tell.ready()
+		case sig := <-signals:
+			if sig == syscall.SIGHUP && !hasTerminal() {
+				d.log.Warn().Msg("SIGHUP was ignored: a reload is not yet supported")
+				continue
+			}
+			asked++
+			hold.stopping()
+			show.stopping(sig, asked > 1)
+			if err := d.node.Stop(ctx, asked > 1, "bhnode", sig.String()); err != nil {
+				return err
+			}
+		case out := <-d.node.Ended():
+			return d.verdict(ctx, out, asked > 1)
+		}
 	}
 }
 
-// startDetached starts a node in the background and waits until it answers.
-func (a *app) startDetached(context.Context, string) error {
-	return failure("", "this build cannot run a node")
+// hasTerminal tells whether there is a controlling terminal, whose end SIGHUP
+// means then.
+func hasTerminal() bool {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return false
+	}
+	return tty.Close() == nil
+}
+
+// verdict is what the end of the node means for the exit code.
+func (d *daemon) verdict(ctx context.Context, out actors.Outcome, killed bool) error {
+	switch {
+	case out.Panic != nil:
+		return failure("please report it; the log of bhnode has the details", "an actor panicked: %v", out.Panic)
+	case killed:
+		return failure("", "killed before the services had stopped in order")
+	}
+	switch out.Why {
+	case supervision.EndOrdered:
+		return nil
+	case supervision.EndAutoShutdown:
+		if out.AllNormal {
+			return nil
+		}
+		return failure("", "significant service %s has ended", out.ID)
+	case supervision.EndIntensity:
+		return failure(fmt.Sprintf(`"bhnode logs -n 50 %s" shows what it said last; max_restarts and restart_window set the limit`, out.ID),
+			"the node gave up: %s", out.Detail)
+	case supervision.EndBootFailed:
+		return d.bootFailure(ctx, out)
+	}
+	return nil
+}
+
+// bootFailure names the service, the stage, its last lines and what to do.
+func (d *daemon) bootFailure(ctx context.Context, out actors.Outcome) error {
+	err := &exitError{
+		code: exitFailed,
+		what: fmt.Sprintf("%s could not be started, so everything was stopped again: %s", out.ID, out.Detail),
+		hint: `mend it, or let the rest run without it: node: {boot: best_effort}`,
+	}
+	if lines, failed := d.node.LastLines(ctx, string(out.ID)); failed == nil && len(lines) > 0 {
+		err.detail = fmt.Sprintf("the last lines of %s:", out.ID)
+		for _, line := range lines {
+			err.detail += "\n  " + safeText(line)
+		}
+	}
+	return err
+}
+
+// lockHint is what to do where another bhnode runs.
+func lockHint(err error, src configs.Source) error {
+	if locked, ok := errors.AsType[*proc.LockedError](err); ok {
+		return failure(fmt.Sprintf(`"bhnode status" shows it; "bhnode shutdown" ends it (config %s)`, src), "%s", locked.Error())
+	}
+	return failure("", "%s", err.Error())
 }

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"google.golang.org/grpc"
+
+	"github.com/blackhole/bhnode/actors"
+	"github.com/blackhole/bhnode/configs"
+	"github.com/blackhole/bhnode/proc"
+	"github.com/blackhole/bhnode/supervision"
+)
+
+// ownLog is the name of bhnode's own log. The contract's node.log is taken by
+// the service called node.
+const ownLog = "bhnode.log"
+
+// daemon is a running node and what it stands on.
+type daemon struct {
+	app     *app
+	cfg     *configs.Config
+	src     configs.Source
+	host    *proc.Host
+	node    *actors.Node
+	server  *grpc.Server
+	logFile *os.File
+	log     zerolog.Logger
+}
+
+// openDaemon takes possession of the directories.
+func (a *app) openDaemon(cfg *configs.Config, src configs.Source) (*daemon, error) {
+	for _, dir := range cfg.PrivateDirs {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, failure("", "cannot make the directory of the node: %v", err)
+		}
+	}
+	d := &daemon{app: a, cfg: cfg, src: src}
+	if err := d.openLog(); err != nil {
+		return nil, err
+	}
+	host, err := proc.OpenHost(proc.HostOptions{
+		Node: cfg.Node.Name, RuntimeDir: cfg.Node.RuntimeDir, Group: cfg.Node.Group, KillOnDeath: cfg.Node.KillOnDaemonDeath, Log: d.log,
+	})
+	if err != nil {
+		return nil, errors.Join(lockHint(err, src), d.logFile.Close())
+	}
+	d.host = host
+	return d, nil
+}
+
+// openLog opens bhnode's own log. Its warnings are shown on the terminal too.
+func (d *daemon) openLog() error {
+	if err := os.MkdirAll(d.cfg.Logs.Dir, 0o750); err != nil {
+		return failure("", "cannot make the log directory: %v", err)
+	}
+	file, err := os.OpenFile(filepath.Join(d.cfg.Logs.Dir, ownLog), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return failure("", "cannot open the log of bhnode: %v", err)
+	}
+	d.logFile = file
+	zerolog.TimeFieldFormat = time.RFC3339Nano
+	d.log = zerolog.New(file).With().Timestamp().Logger().Level(zerolog.InfoLevel)
+	return nil
+}
+
+// sweep ends what an earlier bhnode left behind.
+func (d *daemon) sweep(ctx context.Context) error {
+	left, err := d.host.Sweep(ctx)
+	for _, l := range left {
+		d.app.err.printf("%s %v\n", d.app.err.paint(styleWorking, "left over:"), l)
+		d.log.Warn().Str("left", fmt.Sprint(l)).Msg("process of a dead bhnode ended")
+	}
+	if err != nil {
+		return failure("end those processes by hand, then try again", "what an earlier bhnode left behind could not be ended: %v", err)
+	}
+	return nil
+}
+
+// start starts the actors.
+func (d *daemon) start() error {
+	tree, err := supervision.Compile(d.cfg.Tree)
+	if err != nil {
+		return configError(err)
+	}
+	kept := d.host.State()
+	for _, file := range kept.Damaged() {
+		d.app.err.printf("%s %s could not be understood and was set aside\n", d.app.err.paint(styleWorking, "warning:"), file)
+	}
+	c := actors.Config{
+		Name: d.cfg.Node.Name, Version: ownVersion().Version, Source: d.src.String(), Tree: tree,
+		BestEffort: d.cfg.Node.BestEffort, MaxParallelStarts: d.cfg.Node.MaxParallelStarts, ShutdownTimeout: d.cfg.Node.ShutdownTimeout,
+		Logs:       logsOf(d.cfg.Logs),
+		EventsPath: filepath.Join(d.cfg.Node.DataDir, "events.jsonl"),
+		Seed:       uint64(time.Now().UnixNano()), //nolint:gosec // any number will do
+		Log:        d.log, Incarnations: map[supervision.ChildID]uint64{},
+	}
+	for name, h := range kept.Holds() {
+		c.Holds = append(c.Holds, supervision.Hold{ID: supervision.ChildID(name), Only: h.Only})
+	}
+	slices.SortFunc(c.Holds, func(a, b supervision.Hold) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	for name, inc := range kept.LastIncarnations() {
+		c.Incarnations[supervision.ChildID(name)] = inc
+	}
+	for i := range d.cfg.Services {
+		s := &d.cfg.Services[i]
+		c.Services = append(c.Services, actors.Service{
+			Spec: &s.ServiceSpec, Health: s.Health, Enabled: s.Enabled, DependsOn: s.DependsOn,
+			Description: s.Description, Command: d.cfg.MaskCommand(s.Name),
+		})
+	}
+	if d.node, err = actors.Start(c, actors.OnHost{Host: d.host}); err != nil {
+		return failure("", "%s", err.Error())
+	}
+	return nil
+}
+
+func logsOf(l configs.Logs) actors.Logs {
+	return actors.Logs{
+		Dir: l.Dir, Raw: l.Format == configs.FormatRaw, MaxSize: int64(l.MaxSizeMB) << 20, MaxFiles: l.MaxFiles,
+		Compress: l.Compress, Drop: l.Drop, BlockTimeout: l.BlockTimeout,
+	}
+}
+
+// listen serves the control API on its socket, to root and to our own user.
+func (d *daemon) listen() error {
+	path := d.cfg.Control.Socket
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return failure("", "cannot make the directory of the control socket: %v", err)
+	}
+	if err := removeStale(path); err != nil {
+		return failure("", "cannot listen on the control socket: %v", err)
+	}
+	old := syscall.Umask(0o177)
+	listener, err := net.Listen("unix", path) //nolint:noctx // it is made once, at the start
+	syscall.Umask(old)
+	if err != nil {
+		return failure("", "cannot listen on the control socket: %v", err)
+	}
+	if err := os.Chmod(path, d.cfg.Control.SocketMode); err != nil {
+		return errors.Join(failure("", "cannot set the mode of the control socket: %v", err), listener.Close())
+	}
+	d.server = actors.NewControl(d.node).Server(func(uid int) bool { return uid == 0 || uid == os.Getuid() })
+	go func() {
+		if err := d.server.Serve(listener); err != nil {
+			d.log.Error().Err(err).Msg("control API ended")
+		}
+	}()
+	return nil
+}
+
+// removeStale removes a socket that nobody listens on any more.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is there and is no socket", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second) //nolint:noctx // bounded
+	if err == nil {
+		return errors.Join(fmt.Errorf("somebody else listens on %s", path), conn.Close())
+	}
+	return os.Remove(path)
+}
+
+// close gives everything back, the control socket last: when it is gone the next
+// node may start.
+func (d *daemon) close() error {
+	err := d.host.Close()
+	if d.server != nil {
+		d.server.Stop()
+	}
+	return errors.Join(err, d.logFile.Close())
+}

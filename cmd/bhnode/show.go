@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/blackhole/bhnode/actors"
+	"github.com/blackhole/bhnode/proc/journal"
+	"github.com/blackhole/bhnode/proc/logstore"
+	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
+	"github.com/blackhole/bhnode/supervision"
+)
+
+const (
+	redraw   = 100 * time.Millisecond // how often the live lines are drawn anew
+	reminder = 5 * time.Second        // how often, without a terminal, a stop says what it waits for
+	patience = time.Second            // what a terminal gets to take the last lines
+)
+
+// show is what `run` prints: how the start goes, then what the services say and
+// what happens to them. It has a goroutine of its own, so that a terminal that
+// takes nothing holds up nothing but itself.
+type show struct {
+	d      *daemon
+	events *actors.Follower[journal.Record]
+	logs   *actors.Follower[logstore.Entry]
+	tell   chan func() // done by the goroutine
+	quit   chan struct{}
+	over   chan struct{}
+
+	names    []string
+	lines    *logPrinter
+	facts    eventPrinter
+	live     block
+	timing   timing
+	starting bool
+	halting  bool
+	reminded time.Time
+}
+
+func newShow(d *daemon) *show {
+	s := &show{
+		d: d, events: actors.NewFollower[journal.Record](), logs: actors.NewFollower[logstore.Entry](),
+		tell: make(chan func(), 8), quit: make(chan struct{}), over: make(chan struct{}),
+		lines: newLogPrinter(d.app.out, d.app.now), facts: eventPrinter{screen: d.app.err, clock: d.app.now},
+		live: block{screen: d.app.err}, timing: newTiming(d.cfg), starting: true,
+	}
+	for i := range d.cfg.Services {
+		if d.cfg.Services[i].Enabled {
+			s.names = append(s.names, d.cfg.Services[i].Name)
+			s.lines.know(d.cfg.Services[i].Name)
+		}
+	}
+	s.d.app.err.printf("Starting %s\n", plural(len(s.names), "service"))
+	past, err := d.node.FollowEvents(context.Background(), s.events)
+	if err != nil {
+		d.log.Warn().Err(err).Msg("events cannot be shown")
+	}
+	begin := 0
+	for i, e := range past {
+		if e.Type == supervision.NodeStarting {
+			begin = i
+		}
+	}
+	if s.wantsLines() {
+		if _, err := d.node.FollowLogs(context.Background(), s.names, s.logs); err != nil {
+			d.log.Warn().Err(err).Msg("service lines cannot be shown")
+		}
+	}
+	go s.run(past[begin:])
+	return s
+}
+
+// wantsLines tells whether anybody reads what is printed.
+func (s *show) wantsLines() bool {
+	f, ok := s.d.app.out.Writer.(*os.File)
+	if !ok {
+		return true
+	}
+	info, err := f.Stat()
+	null, err2 := os.Stat(os.DevNull)
+	return err != nil || err2 != nil || !os.SameFile(info, null)
+}
+
+func (s *show) run(past []journal.Record) {
+	defer close(s.over)
+	tick := time.NewTicker(redraw)
+	defer tick.Stop()
+	s.see(past)
+	for {
+		select {
+		case batch := <-s.events.Batches():
+			s.see(batch)
+		case batch := <-s.logs.Batches():
+			s.print(batch)
+		case do := <-s.tell:
+			do()
+		case <-tick.C:
+			s.draw()
+			if !s.starting && !s.halting {
+				tick.Reset(time.Hour) // nothing is live
+			}
+			if s.halting {
+				tick.Reset(redraw)
+			}
+		case <-s.quit:
+			s.drain()
+			return
+		}
+	}
+}
+
+// drain prints what has come.
+func (s *show) drain() {
+	s.live.erase()
+	for {
+		select {
+		case batch := <-s.events.Batches():
+			s.see(batch)
+		case batch := <-s.logs.Batches():
+			s.print(batch)
+		case do := <-s.tell:
+			do()
+		default:
+			return
+		}
+	}
+}
+
+// see takes events in, and prints those a person wants to know of.
+func (s *show) see(batch []journal.Record) {
+	for _, e := range batch {
+		s.timing.see(e)
+		if e.Type == supervision.NodeReady {
+			s.started(s.timing.summary(len(s.names)))
+		}
+		if s.tells(e.Type) {
+			s.live.erase()
+			s.d.app.err.printf("%s", s.facts.line(actors.EventOf(e)))
+		}
+	}
+}
+
+// tells says whether an event is printed: what goes wrong always; what goes well
+// unless the live lines show it.
+func (s *show) tells(kind string) bool {
+	switch kind {
+	case supervision.ServiceExited, supervision.ServiceFailed, supervision.ServiceUnhealthy, supervision.ServiceStuck,
+		supervision.ServiceBackoff, supervision.SupervisorRestarting, supervision.SupervisorGaveUp, supervision.SupervisorEscalated,
+		supervision.OperatorCommand, supervision.NodeStopping:
+		return true
+	case supervision.ServiceReady, supervision.ServiceHealthy, supervision.ServiceCompleted:
+		return !s.starting || !s.d.app.err.tty
+	case supervision.ServiceStopped:
+		return !s.halting || !s.d.app.err.tty
+	}
+	return false
+}
+
+// print prints lines of services.
+func (s *show) print(batch []logstore.Entry) {
+	s.live.erase()
+	var out strings.Builder
+	for _, e := range batch {
+		out.WriteString(s.lines.line(actors.LineOf(e)))
+	}
+	if lost := s.logs.Lost(); lost > 0 {
+		fmt.Fprintf(&out, "%s\n", s.d.app.out.paint(styleWorking, fmt.Sprintf("… %s not shown; the log has them", plural(lost, "line"))))
+	}
+	s.d.app.out.printf("%s", out.String())
+}
+
+// draw draws the live lines: what starts, or what a stop waits for.
+func (s *show) draw() {
+	tty := s.d.app.err.tty
+	switch {
+	case s.halting:
+		waiting := s.timing.stopping(s.d.app.now())
+		if len(waiting) == 0 {
+			return
+		}
+		line := "waiting for: " + strings.Join(waiting, ", ")
+		if tty {
+			s.live.draw([]string{s.d.app.err.paint(styleDim, line+"  (again to kill)")})
+		} else if now := s.d.app.now(); now.Sub(s.reminded) >= reminder {
+			s.reminded = now
+			s.d.app.err.printf("%s\n", line)
+		}
+	case s.starting && tty:
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		services, err := s.d.node.Status(ctx)
+		if err == nil {
+			s.live.draw(s.startLines(services))
+		}
+	}
+}
+
+// startLines are the live lines while starting: one a service.
+func (s *show) startLines(services []*bhnodev1.Service) []string {
+	var rows [][]cell
+	ready := 0
+	for _, svc := range services {
+		if !svc.GetWanted() {
+			continue
+		}
+		if good(svc) {
+			ready++
+		}
+		took := s.timing.took(svc.GetName(), s.d.app.now())
+		rows = append(rows, []cell{
+			{"  " + s.d.app.err.symbol(svc.GetState()), looks[svc.GetState()].style}, plain(svc.GetName()),
+			plain(stateWord(svc.GetState())), plain(took), {detailText(s.d.app.now(), svc), styleDim},
+		})
+	}
+	lines := s.d.app.err.columns(rows)
+	return append(lines, s.d.app.err.paint(styleDim, fmt.Sprintf("[%d/%d healthy]  %s  Ctrl-C stops all, again to kill",
+		ready, len(rows), span(s.d.app.now().Sub(s.timing.begun)))))
+}
+
+// booted is told when the start is over. Where all went well, the journal says so
+// in its place among the events.
+func (s *show) booted(b supervision.Booted) {
+	if len(b.Failed) == 0 {
+		return
+	}
+	names := make([]string, len(b.Failed))
+	for i, id := range b.Failed {
+		names[i] = string(id)
+	}
+	s.tell <- func() {
+		s.started(fmt.Sprintf("%d of %s healthy; not so: %s", len(s.names)-len(b.Failed), plural(len(s.names), "service"), strings.Join(names, ", ")))
+	}
+}
+
+// started ends the live lines of the start with a summary.
+func (s *show) started(summary string) {
+	s.live.erase()
+	s.starting = false
+	s.d.app.err.printf("%s\n", summary)
+}
+
+// stopping says that a stop has begun.
+func (s *show) stopping(sig os.Signal, again bool) {
+	name := sig.String()
+	if n, ok := sig.(syscall.Signal); ok {
+		name = signalName(n)
+	}
+	s.tell <- func() {
+		s.live.erase()
+		s.starting, s.halting = false, true
+		s.reminded = s.d.app.now()
+		if again {
+			s.d.app.err.printf("%s again: killing what is left\n", name)
+			return
+		}
+		s.d.app.err.printf("%s: stopping in reverse order\n", name)
+	}
+	s.wake()
+}
+
+// wake has the goroutine look at what is live.
+func (s *show) wake() { s.tell <- s.draw }
+
+// end prints what is left to print.
+func (s *show) end() {
+	close(s.quit)
+	select {
+	case <-s.over:
+	case <-time.After(patience):
+	}
+	s.d.node.UnfollowEvents(s.events)
+	s.d.node.UnfollowLogs(slices.Clone(s.names), s.logs)
+}
