@@ -10,7 +10,16 @@ import (
 // emitter writes a node tree as YAML in block style. What was written without
 // quotes stays so where that is safe, so that a reader of another YAML version
 // sees the types it would have seen in the file.
-type emitter struct{ strings.Builder }
+type emitter struct{ b strings.Builder }
+
+// String returns what was written.
+func (e *emitter) String() string { return e.b.String() }
+
+func (e *emitter) write(parts ...string) {
+	for _, part := range parts {
+		e.b.WriteString(part)
+	}
+}
 
 var (
 	safePlain = regexp.MustCompile(`^[A-Za-z0-9_./~+-][A-Za-z0-9_./~+@%:=-]*$`)
@@ -25,26 +34,26 @@ func plainWhereSafe(s string) bool { return safePlain.MatchString(s) && !reserve
 func (e *emitter) block(n *node, indent int) {
 	margin := strings.Repeat(" ", indent)
 	for _, f := range n.fields {
-		e.WriteString(margin + quoteIfNeeded(f.key, f.plain) + ":")
+		e.write(margin, quoteIfNeeded(f.key, f.plain), ":")
 		e.value(f.value, indent+2)
 	}
 	for _, item := range n.items {
 		if inline(item) {
-			e.WriteString(margin + "- " + flow(item) + "\n")
+			e.write(margin, "- ", flow(item), "\n")
 			continue
 		}
 		var nested emitter
 		nested.block(item, indent+2)
-		e.WriteString(margin + "- " + nested.String()[indent+2:])
+		e.write(margin, "- ", nested.String()[indent+2:])
 	}
 }
 
 func (e *emitter) value(n *node, indent int) {
 	if inline(n) {
-		e.WriteString(" " + flow(n) + "\n")
+		e.write(" ", flow(n), "\n")
 		return
 	}
-	e.WriteString("\n")
+	e.write("\n")
 	e.block(n, indent)
 }
 
@@ -73,6 +82,7 @@ func flow(n *node) string {
 		return quoteIfNeeded(n.text, n.plain)
 	case nullKind:
 		return "null"
+	case integerKind, floatKind, boolKind:
 	}
 	return n.text
 }

@@ -50,7 +50,7 @@ func (d *decoder) readDependsOn(s *draft) {
 		for _, f := range n.fields {
 			s.svc.edges = append(s.svc.edges, d.readEdge(f, join(path, f.key)))
 		}
-	default:
+	case nullKind, stringKind, integerKind, floatKind, boolKind:
 		d.fail(n.pos, path, fmt.Sprintf("write [%s]", n.text), "must be a list or a mapping of services, not %s", n.kind)
 	}
 }

@@ -11,7 +11,6 @@ import (
 // draft is a service while it is read: its values, and where they stand.
 type draft struct {
 	o       *object
-	keyPos  pos
 	svc     Service
 	health  *object
 	restart *object
@@ -24,14 +23,6 @@ type draft struct {
 type drafts struct {
 	list   []*draft
 	byName map[string]*draft
-}
-
-// enabled returns the service of a name if it is there and enabled.
-func (ds *drafts) enabled(name string) *draft {
-	if s := ds.byName[name]; s != nil && s.svc.Enabled {
-		return s
-	}
-	return nil
 }
 
 // names returns the names of all services, in file order.
@@ -77,7 +68,6 @@ func (d *decoder) readServices(c *Config, top *object) *drafts {
 		o := d.object(value, path)
 		o.place = f.pos
 		s := d.readService(c, o, f.key)
-		s.keyPos = f.pos
 		d.complete(c, s)
 		ds.list = append(ds.list, s)
 		ds.byName[f.key] = s

@@ -114,7 +114,7 @@ func (m machine) readTrusted(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot be read: %w", unwrapPath(err))
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("cannot be read: %w", unwrapPath(err))
@@ -134,8 +134,7 @@ func (m machine) readTrusted(path string) ([]byte, error) {
 
 // unwrapPath drops the path from an error that is printed beside it.
 func unwrapPath(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return at.Err
 	}
 	return err

@@ -116,8 +116,7 @@ func parseTokens(tokens token.Tokens) (file *ast.File, err error) {
 }
 
 func syntaxError(err error) (pos, string) {
-	var at yaml.Error
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[yaml.Error](err); ok {
 		message := "not YAML: " + at.GetMessage()
 		if t := at.GetToken(); t != nil && t.Position != nil {
 			return pos{max(t.Position.Line, 1), max(t.Position.Column, 1)}, message
