@@ -80,7 +80,12 @@ func Start(cfg Config, backend Backend) (*Node, error) {
 		return nil, err
 	}
 	node := &Node{nodeContext: n, gone: make(chan struct{}), closed: make(chan struct{})}
-	node.records = node.spawnTop(recordsName, &recordsActor{node: n}, node.closed)
+	up := make(chan struct{})
+	node.records = node.spawnTop(recordsName, &recordsActor{node: n, up: up}, node.closed)
+	select {
+	case <-up: // else the first events would find no journal
+	case <-node.closed:
+	}
 	node.root = node.spawnTop(string(cfg.Tree.Root.Spec.ID), newRootActor(n), node.gone)
 	return node, nil
 }

@@ -11,6 +11,7 @@ import (
 // services. What panics is started anew with its files open.
 type recordsActor struct {
 	node *nodeContext
+	up   chan<- struct{} // closed once the actors below can be written to
 	byID map[string]func(actor.Context)
 }
 
@@ -24,6 +25,7 @@ func (r *recordsActor) Receive(c actor.Context) {
 			name := r.node.cfg.Services[i].Spec.Name
 			r.spawn(c, logName(name), func() actor.Actor { return newLogActor(r.node, name) })
 		}
+		close(r.up)
 	case *actor.Terminated:
 		if again := r.byID[m.Who.GetId()]; again != nil && !r.node.closing.Load() {
 			again(c)
