@@ -232,6 +232,10 @@ func (n *Node) Detail(id supervision.ChildID) Detail {
 	return Detail{}
 }
 
+// LastEarlier returns the number of the last event before those of this node, 0 if
+// there is none.
+func (n *Node) LastEarlier() uint64 { return n.lastEvent }
+
 // FollowEvents has a follower receive the events to come and returns those of
 // late. Without a follower it only returns them.
 func (n *Node) FollowEvents(ctx context.Context, f *Follower[journal.Record]) ([]journal.Record, error) {

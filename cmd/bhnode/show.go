@@ -61,18 +61,13 @@ func newShow(d *daemon) *show {
 	if err != nil {
 		d.log.Warn().Err(err).Msg("events cannot be shown")
 	}
-	begin := 0
-	for i, e := range past {
-		if e.Type == supervision.NodeStarting {
-			begin = i
-		}
-	}
 	if s.wantsLines() {
 		if _, err := d.node.FollowLogs(context.Background(), s.names, s.logs); err != nil {
 			d.log.Warn().Err(err).Msg("service lines cannot be shown")
 		}
 	}
-	go s.run(past[begin:])
+	past = slices.DeleteFunc(past, func(e journal.Record) bool { return e.Seq <= d.node.LastEarlier() })
+	go s.run(past)
 	return s
 }
 
@@ -269,6 +264,7 @@ func (s *show) wake() { s.tell <- s.draw }
 
 // end prints what is left to print.
 func (s *show) end() {
+	s.catchUp()
 	close(s.quit)
 	select {
 	case <-s.over:
@@ -276,4 +272,17 @@ func (s *show) end() {
 	}
 	s.d.node.UnfollowEvents(s.events)
 	s.d.node.UnfollowLogs(slices.Clone(s.names), s.logs)
+}
+
+// catchUp returns when all that was said so far has been handed to the followers.
+func (s *show) catchUp() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err := s.d.node.FollowEvents(ctx, nil)
+	if err == nil {
+		_, err = s.d.node.FollowLogs(ctx, s.names, nil)
+	}
+	if err != nil {
+		s.d.log.Warn().Err(err).Msg("the last lines may not have been shown")
+	}
 }
