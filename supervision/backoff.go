@@ -13,6 +13,9 @@ func (b Backoff) Delay(n int, spread float64) time.Duration {
 	for i := 1; i < n && (b.Max <= 0 || d < float64(b.Max)); i++ {
 		d *= factor
 	}
+	if b.Max > 0 {
+		d = min(d, float64(b.Max))
+	}
 	d += d * b.Jitter * (2*spread - 1)
 	if b.Max > 0 {
 		d = min(d, float64(b.Max))

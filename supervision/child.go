@@ -24,7 +24,7 @@ const (
 	abandoned              // `failed`: a temporary child that ended abnormally
 	finished               // `completed`
 	dismissed              // `stopped`: a temporary child that went with its group
-	retired                // its supervisor ended for good
+	retired                // a supervisor that ended for good
 	ignored                // its start declined
 )
 
@@ -41,6 +41,7 @@ type child struct {
 	nested   *supervisor // nil: a service
 	needs    []link
 	neededBy []link
+	rank     int // its place in the start order
 
 	phase   phase
 	rest    rest
@@ -50,6 +51,8 @@ type child struct {
 	ran     bool // its last life was ready when it ended
 	healthy bool
 	stuck   bool
+	slot    bool // it takes one of the starts that may be under way at once
+	cameUp  bool // it was up since the node booted
 
 	since        time.Time // of phase or rest
 	healthySince time.Time
@@ -59,18 +62,22 @@ type child struct {
 	mustStop   bool // is to go down, ordered already or not
 	stopReason Reason
 	stopAgain  bool // goes pending then, even if temporary
+	inWay      bool // what it needs stops after it
+	blockers   int  // dependents that are in its way
 	gate       *gate
 	counted    bool   // in gate.stops
 	lead       *child // starts first, once its back-off is over
 	followers  []*child
 	unjudged   *ChildExited // waits in the mailbox, or in a pause
 
-	hold     *Hold // its own
-	holds    int   // how many holds reach it
-	manual   bool  // an operator asked for the start; a pause does not stop it
-	window   window
-	row      int // restarts in a row
-	restarts uint64
+	hold    *Hold // its own
+	plain   bool  // under a hold that reaches its dependents
+	under   bool  // under a hold, its own or of what it needs
+	stalled bool  // down because a dependency stays down
+	manual  bool  // an operator asked for the start; a pause does not stop it
+	window  window
+	row     int // restarts in a row
+	total   uint64
 
 	reason Reason
 	detail string
@@ -99,6 +106,76 @@ func (c *child) meets(cond Condition) bool {
 	return false
 }
 
+// needsMet tells whether the conditions of all edges of c hold.
+func (c *child) needsMet() bool {
+	for _, l := range c.needs {
+		if !l.child.meets(l.Condition) {
+			return false
+		}
+	}
+	return true
+}
+
+// gated tells whether a member of the restart that c belongs to is still to go.
+func (c *child) gated() bool { return c.gate != nil && c.gate.find().stops > 0 }
+
+// heldUp tells whether the lead of c must come first: while its back-off runs, or
+// it is `failed`. In sequence c also waits for a lead that stands before it.
+func (c *child) heldUp() bool {
+	l := c.lead
+	if l == nil || l.alive() {
+		return false
+	}
+	switch l.rest {
+	case backingOff, retrying, exhausted, recorded:
+		return true
+	case pending:
+		return !l.under && !l.stalled && c.sup == l.sup && c.sup.sequence() && l.node.Index < c.node.Index
+	case abandoned, finished, dismissed, retired, ignored:
+	}
+	return false
+}
+
+// staysDown tells whether c, which is down, stays so as things are.
+func (c *child) staysDown() bool {
+	if c.under || c.stalled || c.sup.isPaused() && !c.manual {
+		return true
+	}
+	if s := c.sup.self; !s.alive() && s.sup != nil && s.staysDown() {
+		return true
+	}
+	switch c.rest {
+	case pending:
+		return c.heldUp() && c.lead.staysDown()
+	case backingOff, retrying:
+		return false
+	case recorded, exhausted, abandoned, finished, dismissed, retired, ignored:
+	}
+	return true
+}
+
+// hasSettled tells whether the start of c is over, or does not come as things are.
+func (c *child) hasSettled() bool {
+	if c.alive() {
+		return c.phase == up || c.stuck
+	}
+	return c.unjudged != nil || c.staysDown()
+}
+
+// latched tells whether a restart of others leaves c as it is, since it completed
+// and is needed so.
+func (c *child) latched() bool {
+	if c.rest != finished {
+		return false
+	}
+	for _, l := range c.neededBy {
+		if l.Condition == WhenCompleted {
+			return true
+		}
+	}
+	return false
+}
+
 // services calls f for each service at or below c, in list order.
 func (c *child) services(f func(*child)) {
 	if c.nested == nil {
@@ -117,14 +194,17 @@ type supervisor struct {
 	children []*child
 	window   window
 	paused   bool
-	ending   *Ended // it ends by itself
-	failed   bool   // it ends since a child's start failed while it started
-	hopeless bool   // and would fail again
-	alive    int    // children that are alive and not stuck
-	settled  int    // children before this place have come up, or stay down
+	ending   *Ended    // it ends by itself
+	ended    EndReason // how its last life ended by itself
+	well     bool      // that life ended since significant children ended normally
+	failed   bool      // it ends since a child's start failed while it started
+	hopeless bool      // and would fail again
+	alive    int       // children that are alive and not stuck
+	settled  int       // children before this place have come up, or stay down
+	last     int       // no child behind this place is in the way
 	op       *operation
 	mailbox  []message
-	late     []*child // looked at while an operation ran
+	late     []*child // to be looked at when the operation is over
 }
 
 func (s *supervisor) sequence() bool { return s.spec.Order == Sequence }
@@ -143,4 +223,14 @@ func (s *supervisor) isPaused() bool {
 		s = s.self.sup
 	}
 	return false
+}
+
+// lastInWay is the last child that is to stop and is still there.
+func (s *supervisor) lastInWay() *child {
+	for ; s.last >= 0; s.last-- {
+		if s.children[s.last].inWay {
+			return s.children[s.last]
+		}
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package supervision
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -51,6 +52,9 @@ func checkSpec(spec ChildSpec, above *SupervisorSpec) (errs []error) {
 	if spec.Significant && spec.Restart == Permanent {
 		errs = append(errs, &SpecError{spec.ID, "significant needs restart type transient or temporary"})
 	}
+	if spec.Supervisor != nil && len(spec.DependsOn) > 0 {
+		errs = append(errs, &SpecError{spec.ID, "a supervisor depends on nothing; its services do"})
+	}
 	if spec.Significant && above.AutoShutdown == Never {
 		errs = append(errs, &SpecError{spec.ID, "significant needs a supervisor whose auto_shutdown is not never"})
 	}
@@ -70,7 +74,11 @@ func (t *Tree) connect(n *Node, errs *[]error) {
 		}
 		above, _, _ := meet(n, to)
 		e := &Edge{From: n, To: to, Condition: d.Condition, Restart: d.Restart, Above: above}
-		e.Acts = d.Restart && above.Spec.Supervisor.Strategy != OneForOne
+		strategy := above.Spec.Supervisor.Strategy
+		e.Acts = d.Restart && (strategy == RestForOne || strategy == OneForAll)
+		if d.Condition == WhenCompleted && to.Spec.Restart == Permanent {
+			*errs = append(*errs, &SpecError{d.On, fmt.Sprintf("%q needs it as completed, but its restart type is permanent", n.Spec.ID)})
+		}
 		n.Needs = append(n.Needs, e)
 		to.NeededBy = append(to.NeededBy, e)
 	}

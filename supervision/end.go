@@ -9,18 +9,18 @@ func (m *Machine) started(c *child, e ChildStarted) {
 
 // ready: the start of c has succeeded.
 func (m *Machine) ready(c *child) {
-	if c.phase != starting {
+	if c.phase != starting || c.stuck {
 		return
 	}
 	m.freeSlot(c)
 	m.setPhase(c, up)
-	c.running, c.healthy, c.healthySince = true, true, m.now
+	c.running, c.healthy, c.cameUp, c.healthySince = true, true, true, m.now
 	c.reason, c.detail = ReasonNone, ""
 	m.noteOf(c, ServiceReady, c.cause, "")
 	for _, l := range c.neededBy {
 		if d := l.child; l.Restart && d.rest == exhausted && !d.alive() {
-			m.forgive(d)
 			d.cause = c.cause
+			m.forgive(d)
 		}
 	}
 	m.wakeDependents(c)
@@ -35,77 +35,95 @@ func (m *Machine) forgive(c *child) {
 	if !c.alive() {
 		m.setRest(c, pending)
 		c.waits = false
+		m.recheck = true
 	}
 	m.unblock(c)
 }
 
+// wakeDependents looks at what may start now; what has waited starts because of
+// the last notice about c.
 func (m *Machine) wakeDependents(c *child) {
 	for _, l := range c.neededBy {
+		if d := l.child; d.waits && c.meets(l.Condition) {
+			d.cause = c.cause
+		}
 		m.touch(l.child)
 	}
 }
 
 func (m *Machine) healthChanged(c *child, e ChildHealth) {
-	if c.phase != up || c.healthy == e.Healthy {
+	if c.phase != up || c.stuck || c.healthy == e.Healthy {
 		return
 	}
-	c.healthy, c.since = e.Healthy, m.now
 	if !e.Healthy {
+		m.creditHealth(c)
+		c.healthy, c.since = false, m.now
 		c.reason, c.detail = ReasonProbe, e.Detail
-		m.noteOf(c, ServiceUnhealthy, c.cause, e.Detail)
+		m.noteOf(c, ServiceUnhealthy, 0, e.Detail)
 		return
 	}
-	c.healthySince = m.now
+	c.healthy, c.since, c.healthySince = true, m.now, m.now
 	c.reason, c.detail = ReasonNone, ""
 	m.noteOf(c, ServiceHealthy, c.cause, "")
 	m.wakeDependents(c)
 }
 
+// creditHealth begins a new row of restarts if c was healthy for long enough; it
+// is asked when that health is over.
+func (m *Machine) creditHealth(c *child) {
+	if c.healthy && m.now.Sub(c.healthySince) >= c.spec().Backoff.ResetAfter {
+		c.row = 0
+	}
+}
+
 // declined: the start of c said that there is nothing to run.
 func (m *Machine) declined(c *child) {
-	if c.phase != starting {
+	if c.phase == up {
 		return
 	}
+	asked := c.phase == stopping || c.mustStop
 	m.gone(c)
-	m.setRest(c, ignored)
-	m.checkStarted(c.sup)
+	if asked {
+		m.stopped(c, false)
+	} else {
+		m.setRest(c, ignored)
+		m.recheck = true
+		m.checkStarted(c.sup)
+	}
+	m.checkGone(c.sup)
 }
 
 func (m *Machine) gotStuck(c *child, e ChildStuck) {
 	if c.stuck {
 		return
 	}
-	c.stuck = true
+	m.creditHealth(c)
+	m.freeSlot(c)
+	c.stuck, c.healthy, c.running = true, false, false
 	c.sup.alive--
 	c.reason, c.detail = ReasonStuck, e.Detail
 	m.noteOf(c, ServiceStuck, c.cause, e.Detail, e.Attrs...)
 	m.leave(c)
-	m.touchNeeds(c)
+	m.getOutOfWay(c)
 	m.touch(c)
+	m.recheck = true
 	m.checkGone(c.sup)
-}
-
-// touchNeeds looks at what may stop now that c is no longer in the way.
-func (m *Machine) touchNeeds(c *child) {
-	for _, l := range c.needs {
-		m.touch(l.child)
-	}
 }
 
 // gone makes c a child without an incarnation.
 func (m *Machine) gone(c *child) {
+	m.creditHealth(c)
 	m.freeSlot(c)
-	if !c.stuck {
+	if c.stuck {
+		m.recheck = true
+	} else {
 		c.sup.alive--
-	}
-	if c.healthy && c.spec().Backoff.ResetAfter > 0 && m.now.Sub(c.healthySince) >= c.spec().Backoff.ResetAfter {
-		c.row = 0
 	}
 	c.ran = c.phase == up
 	m.setPhase(c, down)
-	c.running, c.healthy, c.stuck, c.pid = false, false, false, 0
+	c.running, c.healthy, c.stuck, c.mustStop, c.pid = false, false, false, false, 0
 	m.leave(c)
-	m.touchNeeds(c)
+	m.getOutOfWay(c)
 	m.touch(c)
 }
 
@@ -132,7 +150,7 @@ func (m *Machine) ended(c *child, e ChildExited) {
 	case !c.sup.open():
 	case !c.sup.sequence():
 		m.judge(c, e)
-	case m.startsNow(c) && !c.ran && e.Kind == Abnormal:
+	case m.startsNow(c) && c.failedToStart(e):
 		m.startFailed(c, e)
 	default:
 		c.unjudged = &e
@@ -140,67 +158,78 @@ func (m *Machine) ended(c *child, e ChildExited) {
 	}
 }
 
+// failedToStart tells whether the end of c is that of a start. A supervisor that
+// ends since it is done has not failed.
+func (c *child) failedToStart(e ChildExited) bool {
+	return !c.ran && (e.Kind == Abnormal || c.nested != nil && c.nested.ended == EndIntensity)
+}
+
 // startsNow tells whether c is the child that its busy supervisor starts.
 func (m *Machine) startsNow(c *child) bool {
 	op := c.sup.op
-	return op != nil && len(op.stops) == 0 && len(op.starts) > 0 && op.starts[0] == c
+	return op != nil && len(op.starts) > 0 && op.starts[0] == c
 }
 
+// noteExit notes the end of a life. What nobody asked for has no cause but the
+// verdict that the child is unhealthy.
 func (m *Machine) noteExit(c *child, e ChildExited, ordered bool) {
-	kind := ServiceExited
-	if ordered {
-		kind = ServiceStopped
+	kind, cause := ServiceExited, uint64(0)
+	switch {
+	case ordered:
+		kind, cause = ServiceStopped, c.cause
+	case c.mustStop, c.stuck, !c.healthy && c.phase == up:
+		cause = c.cause
 	}
 	attrs := append([]Attr{{"reason", string(e.Reason)}}, e.Attrs...)
-	m.noteOf(c, kind, c.cause, e.Detail, attrs...)
+	m.noteOf(c, kind, cause, e.Detail, attrs...)
 }
 
 // stopped: c is gone as it was to be. finishedItself: it ended normally before it
 // was ordered to stop.
 func (m *Machine) stopped(c *child, finishedItself bool) {
-	c.mustStop = false
 	c.reason, c.detail = c.stopReason, ""
+	// In OTP what is found dead at its turn is started again with its group.
+	member := c.sup.sequence() && c.sup.open() && c.gate != nil
 	switch {
-	case finishedItself && c.spec().Restart != Permanent:
+	case finishedItself && c.spec().Restart != Permanent && !member && !c.manual:
 		m.complete(c)
 	case c.spec().Restart == Temporary && !c.stopAgain:
 		m.setRest(c, dismissed)
+		m.recheck = true
 	default:
 		m.setRest(c, pending)
 	}
-	if c.nested != nil {
-		c.nested.mailbox, c.nested.op = nil, nil
+	if c.under {
+		m.recheck = true
 	}
 }
 
 // judge decides what follows an end that nobody ordered.
 func (m *Machine) judge(c *child, e ChildExited) {
-	failedStart := e.Kind == Abnormal && !c.ran
+	lasting := !c.spec().Restart.After(e.Kind)
 	switch {
 	case c.sup.isPaused():
 		c.unjudged = &e
 		m.setRest(c, recorded)
-	case m.booting && failedStart && (e.Hopeless || c.spec().Restart == Temporary):
+		m.recheck = true
+	case m.booting && c.failedToStart(e) && (e.Hopeless || lasting):
 		m.fail(c, e.Detail)
-	case c.spec().Restart.After(e.Kind):
-		m.restart(c)
-	default:
+	case lasting:
 		m.retire(c, e)
+	default:
+		m.restart(c)
 	}
 }
 
 // retire leaves c down for good.
 func (m *Machine) retire(c *child, e ChildExited) {
 	switch {
+	case c.nested != nil:
+		m.setRest(c, retired)
 	case e.Kind == Abnormal:
 		m.setRest(c, abandoned)
 		c.reason = ReasonTemporary
 		m.noteOf(c, ServiceFailed, c.cause, "it is temporary and is not restarted: "+e.Detail, Attr{"reason", string(ReasonTemporary)})
-	case c.nested != nil:
-		m.setRest(c, retired)
-		for _, k := range c.nested.children {
-			k.services(func(x *child) { m.setRest(x, retired) })
-		}
 	default:
 		m.complete(c)
 	}
@@ -215,26 +244,29 @@ func (m *Machine) complete(c *child) {
 	c.reason, c.detail = ReasonNone, ""
 	m.noteOf(c, ServiceCompleted, c.cause, "")
 	m.wakeDependents(c)
+	m.recheck = true
 }
 
 // fail leaves c `failed`; what its strategy would restart with it stops and
 // waits.
 func (m *Machine) fail(c *child, why string) {
-	rest := exhausted
-	if c.spec().Restart == Temporary {
-		rest, c.reason = abandoned, ReasonTemporary
-	}
-	m.setRest(c, rest)
+	m.setRest(c, exhausted)
 	c.detail = why
-	m.noteOf(c, ServiceFailed, c.cause, why, Attr{"reason", string(c.reason)})
+	if c.spec().Restart == Temporary {
+		m.setRest(c, abandoned)
+		c.reason = ReasonTemporary
+	}
+	if c.nested == nil {
+		m.noteOf(c, ServiceFailed, c.cause, why, Attr{"reason", string(c.reason)})
+	}
 	set := m.affected(c)
 	for _, k := range set[1:] {
-		m.mark(k, c.cause, ReasonDependency, false)
 		m.follow(k, c)
 	}
+	m.markAll(set[1:], c.cause, func(*child) Reason { return ReasonDependency })
 	m.recheck = true
 	if m.booting && !m.opt.BestEffort {
-		m.end(m.root.nested, Ended{Why: EndBootFailed, ID: c.id(), Detail: why})
+		m.end(m.root.nested, Ended{Why: EndBootFailed, ID: c.id(), Detail: why}, c.cause)
 		return
 	}
 	m.checkAutoShutdown(c)
@@ -252,10 +284,25 @@ func (m *Machine) checkAutoShutdown(c *child) {
 		if !k.spec().Significant {
 			continue
 		}
-		if s.spec.AutoShutdown == AllSignificant && (k.alive() || k.rest == pending && k.holds == 0 || k.rest == backingOff || k.rest == retrying) {
+		if s.spec.AutoShutdown == AllSignificant && k.goesOn() {
 			return
 		}
-		normal = normal && (k.alive() || k.rest == finished || k.rest == pending)
+		normal = normal && (k.alive() || k.rest == finished || k.rest == pending || k.nested != nil && k.nested.well)
 	}
-	m.end(s, Ended{Why: EndAutoShutdown, ID: c.id(), AllNormal: normal})
+	m.end(s, Ended{Why: EndAutoShutdown, ID: c.id(), AllNormal: normal}, c.cause)
+}
+
+// goesOn tells whether c has not ended: it lives, or is to live again.
+func (c *child) goesOn() bool {
+	if c.alive() {
+		return true
+	}
+	switch c.rest {
+	case pending:
+		return !c.under
+	case backingOff, retrying, recorded:
+		return true
+	case exhausted, abandoned, finished, dismissed, retired, ignored:
+	}
+	return false
 }

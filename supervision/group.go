@@ -1,7 +1,9 @@
 package supervision
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,18 +28,14 @@ func (g *gate) find() *gate {
 func (m *Machine) join(set []*child) {
 	g := &gate{}
 	for _, c := range set {
-		if c.gate != nil {
-			if old := c.gate.find(); old != g {
-				g.stops += old.stops
-				g.members = append(g.members, old.members...)
-				old.into, old.members = g, nil
-			}
-			continue
+		if c.gate == nil {
+			c.gate = g
+			g.members = append(g.members, c)
+		} else if old := c.gate.find(); old != g {
+			g.stops += old.stops
+			g.members = append(g.members, old.members...)
+			old.into, old.members = g, nil
 		}
-		c.gate = g
-		g.members = append(g.members, c)
-	}
-	for _, c := range set {
 		if c.alive() && !c.stuck && !c.counted {
 			c.counted = true
 			g.stops++
@@ -90,9 +88,18 @@ func (s *set) addDependents(c *child, follow func(link) bool) {
 
 func acts(l link) bool { return l.Acts }
 
-// affected is what a restart of c takes with it, c first: what the strategy of
-// its supervisor says, and of every supervisor above the services that reach one
-// of those.
+// dependentsOf is what a restart of c takes with it for the edges' sake.
+func dependentsOf(c *child) *set {
+	s := &set{}
+	c.services(func(x *child) { s.addDependents(x, acts) })
+	return s
+}
+
+func byRank(a, b *child) int { return cmp.Compare(a.rank, b.rank) }
+
+// affected is what a restart of c takes with it, c first and then in start order:
+// what the strategy of its supervisor says, and of every supervisor above the
+// services that reach one of those.
 func (m *Machine) affected(c *child) []*child {
 	s := &set{}
 	s.add(c)
@@ -109,24 +116,37 @@ func (m *Machine) affected(c *child) []*child {
 	for _, k := range s.list[:len(s.list):len(s.list)] {
 		k.services(func(x *child) { s.addDependents(x, acts) })
 	}
+	slices.SortStableFunc(s.list[1:], byRank)
 	return s.list
 }
 
 // mark has a child, and what is below it, go down. again: it starts again then
 // even if it is temporary.
 func (m *Machine) mark(c *child, cause uint64, why Reason, again bool) {
-	if c.nested != nil && c.alive() {
-		for _, k := range c.nested.children {
+	m.touch(c)
+	if !c.alive() {
+		return
+	}
+	if c.nested != nil {
+		for _, k := range slices.Backward(c.nested.children) {
 			m.mark(k, cause, why, again)
 		}
 	}
-	if c.alive() && c.phase != stopping {
+	if c.phase != stopping {
 		c.cause = cause
 	}
-	if c.alive() && !c.mustStop {
+	if !c.mustStop {
 		c.mustStop, c.stopReason, c.stopAgain = true, why, again
+		m.standInWay(c)
 	}
-	m.touch(c)
+	c.stopAgain = c.stopAgain || again
+}
+
+// markAll marks the members of a group, in reverse start order.
+func (m *Machine) markAll(set []*child, cause uint64, why func(*child) Reason) {
+	for _, k := range slices.Backward(set) {
+		m.mark(k, cause, why(k), false)
+	}
 }
 
 // restart decides about a child that ended, or could not start, and is to be
@@ -136,27 +156,29 @@ func (m *Machine) restart(c *child) {
 	last := false
 	if own := c.spec().Intensity; own != nil {
 		if !c.window.allow(m.now, *own) {
+			text := fmt.Sprintf("it would be restarted more than %s within %v", plural(own.Max, "time"), own.Period)
 			switch c.spec().OnExhausted {
 			case Fail:
-				m.fail(c, fmt.Sprintf("%s within %v, the limit is %d", plural(own.Max+1, "restart"), own.Period, own.Max))
+				m.fail(c, text)
 				return
 			case Escalate:
-				m.giveUp(s, c)
+				m.giveUp(s, c, fmt.Sprintf("%s: %s", c.id(), text))
 				return
 			case Keep:
 				last = true
 			}
 		}
 	} else if !s.window.allow(m.now, s.spec.Intensity) {
-		m.giveUp(s, c)
+		m.giveUp(s, c, fmt.Sprintf("more than %s within %v; the last straw was %s", plural(s.spec.Intensity.Max, "restart"), s.spec.Intensity.Period, c.id()))
 		return
 	}
-	c.restarts++
+	c.total++
 	c.row++
 	delay := c.spec().Backoff.Delay(c.row, m.spread.next())
 	if last {
 		delay = max(delay, c.spec().Backoff.Max)
 	}
+	c.lead = nil
 	set := m.affected(c)
 	m.noteRestarting(c, set[1:])
 	m.schedule(c, delay)
@@ -165,49 +187,42 @@ func (m *Machine) restart(c *child) {
 
 // takeDown stops the rest of a set and has it start after its lead.
 func (m *Machine) takeDown(lead *child, set []*child) {
-	op := &operation{starts: []*child{lead}}
+	op := &operation{starts: []*child{lead}, group: true}
 	for _, k := range set[1:] {
-		inTurn := k.sup == lead.sup && k.sup.sequence()
-		if inTurn && k.alive() {
-			op.stops = append(op.stops, k)
-		}
-		if inTurn {
+		if k.sup == lead.sup && k.sup.sequence() {
+			m.absorb(k)
 			m.revive(k)
 			op.starts = append(op.starts, k)
 		}
-		why := ReasonStrategy
-		if lead.nested == nil && k.reaches(lead) {
-			why = ReasonDependency
-		}
-		m.mark(k, lead.cause, why, false)
 		m.follow(k, lead)
 	}
+	reach := dependentsOf(lead)
+	m.markAll(set[1:], lead.cause, func(k *child) Reason {
+		if reach.in[k] {
+			return ReasonDependency
+		}
+		return ReasonStrategy
+	})
 	m.join(set)
 	if lead.sup.sequence() {
-		m.run(lead.sup, op)
+		slices.SortFunc(op.starts, byIndex)
+		lead.sup.op = op
 	}
 	m.touch(lead)
 }
 
 // revive makes a child that is down for good startable again: in OTP a restart
-// of a group starts all of it.
+// of a group starts all of it. What has failed, or is needed as completed, stays.
 func (m *Machine) revive(c *child) {
-	if c.alive() || c.spec().Restart == Temporary {
+	if c.alive() || c.spec().Restart == Temporary || c.latched() {
 		return
 	}
 	switch c.rest {
-	case finished, exhausted, ignored, retired:
+	case finished, ignored, retired:
 		m.setRest(c, pending)
-	case pending, backingOff, retrying, recorded, abandoned, dismissed:
+		m.recheck = true
+	case pending, backingOff, retrying, recorded, exhausted, abandoned, dismissed:
 	}
-}
-
-// reaches tells whether c depends on p, directly or not, through edges that
-// restart.
-func (c *child) reaches(p *child) bool {
-	s := &set{}
-	s.addDependents(p, acts)
-	return s.in[c]
 }
 
 // schedule has a child start after a delay.

@@ -10,6 +10,9 @@ type window struct{ times []time.Time }
 // add_restart and in_period).
 func (w *window) allow(now time.Time, in Intensity) bool {
 	w.forget(now, in.Period)
+	if len(w.times) > in.Max { // more than that tell nothing
+		w.times = w.times[1:]
+	}
 	w.times = append(w.times, now)
 	return len(w.times) <= in.Max
 }
@@ -28,9 +31,7 @@ func (w *window) forget(now time.Time, period time.Duration) {
 	for first < len(w.times) && now.Sub(w.times[first]) > period {
 		first++
 	}
-	if first > 0 {
-		w.times = append(w.times[:0], w.times[first:]...)
-	}
+	w.times = w.times[first:]
 }
 
 func (w *window) clear() { w.times = nil }

@@ -2,6 +2,7 @@ package supervision
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -29,6 +30,7 @@ type Machine struct {
 	children map[ChildID]*child
 	order    []*child      // list order
 	nested   []*supervisor // in the same order
+	starts   []*child      // the services in start order
 
 	now      time.Time
 	seq      uint64
@@ -39,9 +41,11 @@ type Machine struct {
 	slots    int // starts under way
 	waiting  []*child
 	booting  bool
-	recheck  bool
+	recheck  bool // who stays down has changed
 	calls    []*call
 	over     bool
+
+	bootCause uint64
 }
 
 // New returns the machine of a tree, with nothing started.
@@ -55,11 +59,24 @@ func New(t *Tree, o Options) *Machine {
 			to.neededBy = append(to.neededBy, link{e, c})
 		}
 	}
-	for _, h := range o.Holds {
-		if c := m.children[h.ID]; c != nil && c.nested == nil {
-			m.hold(c, h.Only)
+	for i, n := range t.StartOrder {
+		c := m.children[n.Spec.ID]
+		c.rank = i
+		m.starts = append(m.starts, c)
+	}
+	for _, s := range slices.Backward(m.nested) {
+		for i, k := range s.children {
+			if i == 0 || k.rank < s.self.rank {
+				s.self.rank = k.rank
+			}
 		}
 	}
+	for _, h := range o.Holds {
+		if c := m.children[h.ID]; c != nil && c.nested == nil {
+			c.hold = &Hold{ID: h.ID, Only: h.Only}
+		}
+	}
+	m.reckonHolds(0)
 	return m
 }
 
@@ -85,6 +102,11 @@ func (m *Machine) Step(now time.Time, ev Event) []Command {
 	m.commands = nil
 	m.handle(ev)
 	m.settleAll()
+	for m.recheck {
+		m.recheck = false
+		m.reckonStalls()
+		m.settleAll()
+	}
 	m.finishBoot()
 	m.answerCalls()
 	return m.commands
@@ -119,7 +141,7 @@ func (m *Machine) handle(ev Event) {
 			m.gotStuck(c, e)
 		}
 	case SupervisorCrashed:
-		if c := m.children[e.ID]; c != nil && c.nested != nil && c.alive() {
+		if c := m.children[e.ID]; c != nil && c.nested != nil && c.sup != nil && c.alive() {
 			m.supervisorCrashed(c, e)
 		}
 	case BackoffOver:
@@ -170,8 +192,7 @@ func (m *Machine) noteOf(c *child, kind string, cause uint64, message string, at
 }
 
 func (m *Machine) noteSupervisor(s *supervisor, kind string, cause uint64, message string, attrs ...Attr) uint64 {
-	s.self.cause = m.note(Notice{Cause: cause, Type: kind, Supervisor: s.self.id(), Message: message, Attrs: attrs})
-	return s.self.cause
+	return m.note(Notice{Cause: cause, Type: kind, Supervisor: s.self.id(), Message: message, Attrs: attrs})
 }
 
 // touch has a child looked at again before the step ends.
@@ -183,13 +204,12 @@ func (m *Machine) touch(c *child) {
 }
 
 func (m *Machine) settleAll() {
-	for len(m.dirty) > 0 {
+	for len(m.dirty) > 0 || m.nextInQueue() {
 		c := m.dirty[0]
 		m.dirty = m.dirty[1:]
 		c.dirty = false
 		m.settle(c)
 	}
-	m.dirty = nil
 }
 
 func (m *Machine) setPhase(c *child, p phase) {

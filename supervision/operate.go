@@ -62,8 +62,9 @@ func (m *Machine) operatorStart(c *call, named []*child, cause uint64) {
 	all := &set{}
 	for _, n := range named {
 		n.services(func(x *child) {
-			all.add(x)
-			c.targets = append(c.targets, target{x, x.inc})
+			if all.add(x) {
+				c.targets = append(c.targets, target{x, x.inc})
+			}
 		})
 	}
 	asked := len(all.list)
@@ -73,29 +74,36 @@ func (m *Machine) operatorStart(c *call, named []*child, cause uint64) {
 		}
 	}
 	for i, x := range all.list {
-		m.unhold(x)
+		x.hold = nil
 		m.reviveByHand(x, i < asked, cause)
 	}
+	m.reckonHolds(cause)
 	m.keepHolds()
 }
 
 // reviveByHand makes a service that is down startable, whatever it is down for,
 // and the supervisors above it. A dependency that has completed stays completed.
 func (m *Machine) reviveByHand(c *child, asked bool, cause uint64) {
+	if asked {
+		c.row = 0
+		c.window.clear()
+	}
 	if c.alive() && !c.mustStop {
 		return
 	}
-	c.cause, c.manual = cause, true
-	c.stopAgain = true
-	c.lead = nil
+	c.manual, c.stopAgain, c.lead = true, true, nil
 	if !c.alive() && (asked || c.rest != finished) {
-		c.unjudged = nil
+		c.cause, c.unjudged = cause, nil
 		m.forgive(c)
 	}
-	for s := c.sup; s.self.sup != nil; s = s.self.sup {
-		if !s.self.alive() && (s.self.rest == retired || s.self.rest == backingOff) {
-			m.setRest(s.self, pending)
-			m.touch(s.self)
+	for s := c.sup.self; s.sup != nil; s = s.sup.self {
+		if s.alive() && !s.mustStop {
+			continue
+		}
+		s.manual, s.stopAgain = true, true
+		if !s.alive() && s.rest != pending {
+			s.cause, s.unjudged = cause, nil
+			m.forgive(s)
 		}
 	}
 }
@@ -106,62 +114,60 @@ func (m *Machine) operatorStop(c *call, named []*child, e Operate) {
 	reached := &set{}
 	for _, n := range named {
 		n.services(func(x *child) {
-			m.hold(x, e.Only)
 			reached.add(x)
 			if !e.Only {
 				reached.addDependents(x, func(link) bool { return true })
 			}
+			if x.hold == nil || !e.Only {
+				x.hold = &Hold{ID: x.id(), Only: e.Only}
+			}
+			m.layDown(x, e.Cause)
 			if !x.alive() && x.rest != finished {
 				m.forgive(x)
 			}
 		})
 	}
-	for _, x := range reached.list {
+	slices.SortFunc(reached.list, byRank)
+	for _, x := range slices.Backward(reached.list) {
 		c.targets = append(c.targets, target{x, x.inc})
 		m.mark(x, e.Cause, ReasonHeld, true)
-		if !x.alive() {
-			x.cause = e.Cause
-		}
-		m.release(x)
+		m.layDown(x, e.Cause)
 	}
+	m.reckonHolds(e.Cause)
 	m.keepHolds()
-	m.recheck = true
 }
 
-// hold puts a service under a hold of its own. Without only the hold reaches
-// everything that depends on it.
-func (m *Machine) hold(c *child, only bool) {
-	if c.hold != nil {
-		if c.hold.Only == only || only {
-			return
-		}
-		m.unhold(c)
-	}
-	c.hold = &Hold{ID: c.id(), Only: only}
-	m.eachHeldBy(c, func(x *child) { x.holds++ })
-}
-
-func (m *Machine) unhold(c *child) {
-	if c.hold == nil {
+// layDown forgets that a child which is down was to be restarted.
+func (m *Machine) layDown(c *child, cause uint64) {
+	m.release(c)
+	if c.alive() {
 		return
 	}
-	m.eachHeldBy(c, func(x *child) {
-		x.holds--
-		x.waits = false
-		m.touch(x)
-	})
-	c.hold = nil
+	c.cause, c.unjudged, c.manual = cause, nil, false
+	if c.rest == backingOff || c.rest == retrying || c.rest == recorded {
+		m.setRest(c, pending)
+	}
 }
 
-func (m *Machine) eachHeldBy(c *child, f func(*child)) {
-	reached := &set{}
-	reached.add(c)
-	if !c.hold.Only {
-		reached.addDependents(c, func(link) bool { return true })
+// reckonHolds finds the services under a hold: those that have one, and all that
+// need them by any edge. A hold of one alone does not reach the others.
+func (m *Machine) reckonHolds(cause uint64) {
+	for _, c := range m.starts {
+		c.plain = c.hold != nil && !c.hold.Only
+		for _, l := range c.needs {
+			c.plain = c.plain || l.child.plain
+		}
+		was := c.under
+		c.under = c.plain || c.hold != nil
+		if was && !c.under {
+			c.waits = false
+			if !c.alive() {
+				c.cause = cause
+			}
+			m.unblock(c)
+		}
 	}
-	for _, x := range reached.list {
-		f(x)
-	}
+	m.recheck = true
 }
 
 func (m *Machine) keepHolds() {
@@ -180,7 +186,7 @@ func (m *Machine) operatorRestart(c *call, named []*child, e Operate) {
 	all := &set{}
 	for _, n := range named {
 		n.services(func(x *child) {
-			if x.holds == 0 {
+			if !x.under {
 				all.add(x)
 			} else if n == x {
 				c.err = &OperationError{x.id(), "is under a hold; start it instead"}
@@ -197,15 +203,19 @@ func (m *Machine) operatorRestart(c *call, named []*child, e Operate) {
 		}
 	}
 	for i, x := range all.list {
-		wasUp := x.alive()
-		if i < asked || wasUp {
+		if i < asked || x.alive() {
 			c.targets = append(c.targets, target{x, x.inc + 1})
 		}
+	}
+	byHand := map[*child]bool{}
+	for i, x := range all.list {
+		byHand[x] = i < asked
+	}
+	slices.SortFunc(all.list, byRank)
+	for _, x := range slices.Backward(all.list) {
 		m.mark(x, e.Cause, ReasonOperator, true)
-		if i < asked {
-			x.row = 0
-			x.window.clear()
-			m.reviveByHand(x, true, e.Cause)
+		if byHand[x] || x.alive() {
+			m.reviveByHand(x, byHand[x], e.Cause)
 		}
 	}
 	m.join(all.list)
@@ -217,16 +227,19 @@ func (m *Machine) setPaused(c *call, named []*child, e Operate) {
 			c.err = &OperationError{n.id(), "is a service; only a supervisor can be paused"}
 			return
 		}
-		kind, paused := SupervisorPaused, e.Op == OpPause
-		if !paused {
-			kind = SupervisorResumed
-		}
-		if n.nested.paused == paused {
+	}
+	kind, pause := SupervisorPaused, e.Op == OpPause
+	if !pause {
+		kind = SupervisorResumed
+	}
+	for _, n := range named {
+		if n.nested.paused == pause {
 			continue
 		}
-		n.nested.paused = paused
+		n.nested.paused = pause
 		cause := m.noteSupervisor(n.nested, kind, e.Cause, "")
-		if !paused {
+		m.recheck = true
+		if !pause {
 			m.judgeRecorded(n.nested, cause)
 		}
 	}
@@ -239,10 +252,9 @@ func (m *Machine) judgeRecorded(s *supervisor, cause uint64) {
 			m.judgeRecorded(c.nested, cause)
 		}
 		m.touch(c)
-		if c.rest == recorded && !s.isPaused() {
+		if c.rest == recorded && !c.alive() && !s.isPaused() {
 			e := *c.unjudged
-			c.unjudged = nil
-			c.cause = cause
+			c.unjudged, c.cause = nil, cause
 			m.setRest(c, pending)
 			m.ended(c, e)
 		}
@@ -288,29 +300,35 @@ func (c *call) done() bool {
 
 func (t target) reached(op Operation) (bool, error) {
 	c := t.child
+	if c.stuck && (op != OpStop || c.inc == t.inc) {
+		return true, &OperationError{c.id(), "is stuck: " + c.detail}
+	}
 	if op == OpStop {
-		if c.stuck && c.inc == t.inc {
-			return true, &OperationError{c.id(), "is stuck: " + c.detail}
-		}
 		return !c.alive() || c.inc > t.inc, nil
 	}
 	switch {
 	case c.inc >= t.inc && c.phase == up && !c.mustStop:
 		return true, nil
-	case c.stuck:
-		return true, &OperationError{c.id(), "is stuck: " + c.detail}
-	case c.alive():
+	case c.alive(), c.inc < t.inc && c.gated():
 		return false, nil
-	case c.holds > 0:
+	case c.under:
 		return true, &OperationError{c.id(), "was stopped meanwhile by another command"}
-	case c.rest == exhausted || c.rest == abandoned:
-		return true, &OperationError{c.id(), "failed: " + c.detail}
-	case c.rest == retired:
-		return true, &OperationError{c.id(), "was not started: its supervisor has ended"}
-	case c.rest == finished, c.rest == dismissed, c.rest == ignored:
-		return true, nil
-	case c.rest == pending && c.blocked():
+	case c.stalled:
 		return true, &OperationError{c.id(), "waits " + c.waitsFor() + ", which is down for good"}
+	}
+	switch c.rest {
+	case exhausted, abandoned:
+		return true, &OperationError{c.id(), "failed: " + c.detail}
+	case recorded:
+		return true, &OperationError{c.id(), "has ended while its supervisor is paused: " + c.detail}
+	case retired:
+		return true, &OperationError{c.id(), "was the last straw: its supervisor gave up"}
+	case finished, dismissed, ignored:
+		return true, nil
+	case pending, backingOff, retrying:
+	}
+	if s := c.sup.self; !s.alive() && s.sup != nil && s.staysDown() {
+		return true, &OperationError{c.id(), "was not started: its supervisor has ended"}
 	}
 	return false, nil
 }

@@ -1,16 +1,12 @@
 package supervision
 
-import (
-	"cmp"
-	"slices"
-)
+import "cmp"
 
-// operation is what a supervisor with order Sequence is busy with: it stops
-// children from the end of one list, one after the other, then starts those of
-// the other from its beginning.
+// operation is what a supervisor with order Sequence is busy with: it starts
+// children in the order of its list, one after the other.
 type operation struct {
-	stops  []*child
 	starts []*child
+	group  bool // they belong together: one that has to wait keeps those behind it
 }
 
 // message waits in the mailbox of a supervisor with order Sequence.
@@ -20,28 +16,7 @@ type message struct {
 	retry bool // a failed start is tried again; else an end is judged
 }
 
-// stopsInTurn tells whether the operation stops c when its turn comes.
-func (o *operation) stopsInTurn(c *child) bool { return slices.Contains(o.stops, c) }
-
 func byIndex(a, b *child) int { return cmp.Compare(a.node.Index, b.node.Index) }
-
-// run gives a supervisor something to do; it is not busy.
-func (m *Machine) run(s *supervisor, o *operation) {
-	slices.SortFunc(o.stops, byIndex)
-	slices.SortFunc(o.starts, byIndex)
-	s.op = o
-}
-
-// withFollowers is c and those that start after it.
-func (c *child) withFollowers() []*child {
-	list := []*child{c}
-	for _, f := range c.followers {
-		if f.lead == c && f.sup == c.sup && !f.alive() {
-			list = append(list, f)
-		}
-	}
-	return list
-}
 
 // send puts a message into the mailbox of the child's supervisor.
 func (m *Machine) send(c *child, retry bool) {
@@ -55,16 +30,12 @@ func (m *Machine) advance(s *supervisor) {
 	for {
 		switch {
 		case s.op != nil:
-			if !m.stopNext(s) || !m.startNext(s) {
+			if !m.startNext(s) {
 				return
 			}
-			if s.op != nil && len(s.op.stops)+len(s.op.starts) == 0 {
-				s.op = nil
-				m.checkStarted(s)
-			}
-			if s.op == nil {
-				m.touchLate(s)
-			}
+			s.op = nil
+			m.touchLate(s)
+			m.checkStarted(s)
 		case len(s.mailbox) > 0:
 			next := s.mailbox[0]
 			s.mailbox = s.mailbox[1:]
@@ -98,78 +69,117 @@ func (m *Machine) receive(msg message) {
 	}
 }
 
-// stopNext tells whether all stops of the operation are done.
-func (m *Machine) stopNext(s *supervisor) bool {
-	for len(s.op.stops) > 0 {
-		last := len(s.op.stops) - 1
-		c := s.op.stops[last]
-		if c.phase == starting || c.phase == up {
-			if !m.mayStop(c) {
-				return false
-			}
-			m.orderStop(c)
-		}
-		if c.alive() && !c.stuck {
-			return false
-		}
-		if s.op == nil {
-			return false // stopping c ended the supervisor
-		}
-		c.unjudged = nil // found dead at its turn: that end is part of the stop
-		s.op.stops = s.op.stops[:last]
-	}
-	return true
-}
-
 // startNext tells whether all starts of the operation are done, or one has to
-// wait for a back-off: then s is not busy any more.
+// wait for more than the end of what is under way: then s is not busy any more.
 func (m *Machine) startNext(s *supervisor) bool {
 	for len(s.op.starts) > 0 {
 		c := s.op.starts[0]
 		switch {
-		case c.phase == up || c.stuck || c.holds > 0 && !c.alive() || c.phase == down && c.unjudged != nil:
-		case c.alive():
+		case c.gated(), c.phase == starting && !c.stuck:
 			return false
+		case c.alive(), c.under, c.unjudged != nil:
 		case c.rest == backingOff:
-			m.park(s, c)
-			return true
-		case c.lead != nil && !c.lead.alive() && c.lead.rest == backingOff:
-			m.park(s, c.lead)
+			m.park(s)
 			return true
 		case c.rest != pending && c.rest != retrying:
-		case !s.open() || !m.mayStart(c):
+		case !c.mayStart():
 			m.noteWaiting(c)
-			return false
+			m.park(s)
+			return true
 		case !m.takeSlot(c):
 			return false
 		default:
 			m.orderStart(c)
-			if c.phase == starting {
-				return false
-			}
-		}
-		if s.op == nil {
-			return true
+			continue
 		}
 		s.op.starts = s.op.starts[1:]
 	}
 	return true
 }
 
-// park ends the operation at a child whose start has to wait; the rest of the
-// operation follows it.
-func (m *Machine) park(s *supervisor, lead *child) {
-	for _, f := range s.op.starts {
-		if f != lead && !f.alive() {
-			m.follow(f, lead)
+// park ends the operation at a child whose start has to wait; what belongs to it
+// follows it.
+func (m *Machine) park(s *supervisor) {
+	first, others := s.op.starts[0], s.op.starts[1:]
+	for _, f := range others {
+		switch {
+		case f.alive():
+		case s.op.group:
+			m.follow(f, first)
+		default:
+			m.touch(f)
 		}
 	}
-	s.op = nil
 }
 
-func (m *Machine) follow(c, lead *child) {
-	if c.lead != lead {
-		c.lead = lead
-		lead.followers = append(lead.followers, c)
+// startables are the children that can start, and those that follow one of them,
+// in the order of the list.
+func (s *supervisor) startables() []*child {
+	var list []*child
+	chosen := map[*child]bool{}
+	for _, c := range s.children {
+		if c.startable() && (c.mayStart() || chosen[c.lead] && !c.gated()) {
+			chosen[c] = true
+			list = append(list, c)
+		}
 	}
+	return list
+}
+
+// absorb takes the end of a child that still waits in the mailbox as part of the
+// stop of its group, where OTP finds it dead at its turn.
+func (m *Machine) absorb(c *child) {
+	if c.unjudged == nil {
+		return
+	}
+	c.unjudged = nil
+	if c.spec().Restart == Temporary {
+		m.setRest(c, dismissed)
+		m.recheck = true
+	}
+}
+
+// startFailed: c could not start while its supervisor, which works in sequence,
+// was busy starting it.
+func (m *Machine) startFailed(c *child, e ChildExited) {
+	s := c.sup
+	if s.self.phase == starting {
+		m.firstStartFailed(c, e)
+		return
+	}
+	others := s.op.starts[1:]
+	s.op = nil
+	group := &set{}
+	for _, k := range m.affected(c) {
+		group.add(k)
+	}
+	for _, f := range others {
+		if group.in[f] {
+			m.follow(f, c)
+		}
+		m.touch(f)
+	}
+	m.touchLate(s)
+	m.setRest(c, retrying)
+	m.send(c, true)
+}
+
+// firstStartFailed: the supervisor of c is starting itself. Its start fails with
+// that of c, as in OTP, unless the node boots as well as it can.
+func (m *Machine) firstStartFailed(c *child, e ChildExited) {
+	s := c.sup
+	if !m.booting || !m.opt.BestEffort {
+		s.failed, s.hopeless = true, e.Hopeless
+		m.end(s, Ended{Why: EndBootFailed, ID: c.id(), Detail: e.Detail}, c.cause)
+		return
+	}
+	m.setRest(c, exhausted)
+	if c.spec().Restart == Temporary {
+		m.setRest(c, abandoned)
+		c.reason = ReasonTemporary
+	}
+	if c.nested == nil {
+		m.noteOf(c, ServiceFailed, c.cause, e.Detail, Attr{"reason", string(c.reason)})
+	}
+	m.recheck = true
 }

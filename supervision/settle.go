@@ -12,82 +12,76 @@ func (m *Machine) settle(c *child) {
 		return
 	}
 	m.advance(c.sup)
-	if c.sup.op != nil {
-		c.sup.late = append(c.sup.late, c)
-		if !c.sup.op.stopsInTurn(c) {
-			m.stopIfDue(c)
-		}
-		return
-	}
 	switch c.phase {
 	case starting, up:
-		m.stopIfDue(c)
+		if c.mustStop && c.mayStop() {
+			m.orderStop(c)
+		}
 	case stopping:
 	case down:
 		m.startIfDue(c)
 	}
 }
 
-func (m *Machine) stopIfDue(c *child) {
-	if c.mustStop && (c.phase == starting || c.phase == up) && m.mayStop(c) {
-		m.orderStop(c)
-	}
-}
-
 func (m *Machine) startIfDue(c *child) {
+	s := c.sup
 	switch {
-	case c.rest != pending || c.holds > 0 || !c.sup.open():
-	case !m.mayStart(c):
+	case !c.startable():
+	case s.op != nil:
+		s.late = append(s.late, c)
+	case !c.mayStart():
 		m.noteWaiting(c)
-	case c.sup.sequence():
-		m.run(c.sup, &operation{starts: c.withFollowers()})
-		m.advance(c.sup)
+	case s.sequence():
+		s.op = &operation{starts: s.startables()}
+		m.advance(s)
 	case m.takeSlot(c):
 		m.orderStart(c)
 	}
 }
 
+// startable tells whether c is to start.
+func (c *child) startable() bool {
+	return c.phase == down && c.rest == pending && c.unjudged == nil && !c.under && c.sup.open()
+}
+
+// mayStart tells whether nothing holds the start of a child up.
+func (c *child) mayStart() bool {
+	return !c.gated() && (c.manual || !c.sup.isPaused()) && !c.heldUp() && c.needsMet()
+}
+
 // mayStop tells whether nothing that is to stop before c is alive.
-func (m *Machine) mayStop(c *child) bool {
-	if s := c.sup.self; s.mustStop && s.phase != stopping {
+func (c *child) mayStop() bool {
+	s := c.sup
+	if s.self.mustStop && s.self.phase != stopping && s.ending == nil {
 		return false // its supervisor's turn has not come
 	}
-	for _, l := range c.neededBy {
-		if d := l.child; d.alive() && d.mustStop && !d.stuck {
-			return false
-		}
-	}
-	return true
+	return c.blockers == 0 && (!s.sequence() || s.lastInWay() == c)
 }
 
-// mayStart tells whether nothing holds the start of a wanted child up.
-func (m *Machine) mayStart(c *child) bool {
-	if c.sup.isPaused() && !c.manual || c.gate != nil && c.gate.find().stops > 0 || c.heldUp() {
-		return false
+// standInWay has what c needs stop after it, and in sequence what stands before it.
+func (m *Machine) standInWay(c *child) {
+	if c.inWay || c.stuck {
+		return
 	}
+	c.inWay = true
+	c.sup.last = max(c.sup.last, c.node.Index)
 	for _, l := range c.needs {
-		if !l.child.meets(l.Condition) {
-			return false
-		}
+		l.child.blockers++
 	}
-	return true
 }
 
-// heldUp tells whether the lead of c must come first: while its back-off runs, or
-// it is `failed`. In sequence c also waits for a lead that stands before it.
-func (c *child) heldUp() bool {
-	l := c.lead
-	if l == nil || l.alive() {
-		return false
+func (m *Machine) getOutOfWay(c *child) {
+	if !c.inWay {
+		return
 	}
-	switch l.rest {
-	case backingOff, retrying, exhausted, recorded:
-		return true
-	case pending:
-		return l.holds == 0 && c.sup == l.sup && c.sup.sequence() && l.node.Index < c.node.Index
-	case abandoned, finished, dismissed, retired, ignored:
+	c.inWay = false
+	for _, l := range c.needs {
+		l.child.blockers--
+		m.touch(l.child)
 	}
-	return false
+	if c.sup.sequence() {
+		m.touch(c.sup.lastInWay())
+	}
 }
 
 // unblock looks at a child that may start now, and at those that follow it.
@@ -101,7 +95,12 @@ func (m *Machine) unblock(c *child) {
 // takeSlot tells whether one more start may be under way; if not, the child is
 // looked at again when one is over.
 func (m *Machine) takeSlot(c *child) bool {
-	if c.nested != nil || m.opt.MaxParallelStarts == 0 || m.slots < m.opt.MaxParallelStarts {
+	if c.nested != nil || m.opt.MaxParallelStarts == 0 {
+		return true
+	}
+	if m.slots < m.opt.MaxParallelStarts {
+		m.slots++
+		c.slot = true
 		return true
 	}
 	if !c.queued {
@@ -113,16 +112,23 @@ func (m *Machine) takeSlot(c *child) bool {
 
 // freeSlot ends a start that was under way.
 func (m *Machine) freeSlot(c *child) {
-	if c.nested != nil || c.phase != starting {
-		return
+	if c.slot {
+		c.slot = false
+		m.slots--
 	}
-	m.slots--
-	if len(m.waiting) > 0 {
-		next := m.waiting[0]
-		m.waiting = m.waiting[1:]
-		next.queued = false
-		m.touch(next)
+}
+
+// nextInQueue looks at the child that has waited longest for a slot, if there is
+// one for it.
+func (m *Machine) nextInQueue() bool {
+	if len(m.waiting) == 0 || m.slots >= m.opt.MaxParallelStarts {
+		return false
 	}
+	c := m.waiting[0]
+	m.waiting = m.waiting[1:]
+	c.queued = false
+	m.touch(c)
+	return true
 }
 
 func (m *Machine) orderStart(c *child) {
@@ -130,14 +136,13 @@ func (m *Machine) orderStart(c *child) {
 	m.setPhase(c, starting)
 	c.rest = pending
 	c.pid, c.running, c.healthy, c.waits, c.manual = 0, false, false, false, false
-	c.gate, c.lead, c.unjudged = nil, nil, nil
+	c.gate, c.lead, c.stalled = nil, nil, false
 	c.sup.alive++
 	m.release(c)
 	if c.nested != nil {
 		m.startSupervisor(c.nested)
 		return
 	}
-	m.slots++
 	m.noteOf(c, ServiceStarting, c.cause, "")
 	m.do(StartChild{ID: c.id(), Incarnation: c.inc})
 }
@@ -153,11 +158,26 @@ func (m *Machine) release(c *child) {
 	c.followers = nil
 }
 
+// follow has c start after lead.
+func (m *Machine) follow(c, lead *child) {
+	if c.lead == lead {
+		return
+	}
+	for l := lead; l != nil; l = l.lead {
+		if l == c {
+			return
+		}
+	}
+	c.lead = lead
+	lead.followers = append(lead.followers, c)
+}
+
 func (m *Machine) orderStop(c *child) {
 	m.freeSlot(c)
 	m.setPhase(c, stopping)
 	if c.nested != nil {
-		m.stopSupervisor(c.nested)
+		m.stopChildren(c.nested, c.cause)
+		m.checkGone(c.nested)
 		return
 	}
 	m.noteOf(c, ServiceStopping, c.cause, "")

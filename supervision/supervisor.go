@@ -1,13 +1,16 @@
 package supervision
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // boot starts the root supervisor.
 func (m *Machine) boot(e Boot) {
 	if m.root.alive() || m.over {
 		return
 	}
-	m.booting = true
+	m.booting, m.bootCause = true, e.Cause
 	c := m.root
 	c.inc++
 	c.cause = e.Cause
@@ -19,80 +22,81 @@ func (m *Machine) boot(e Boot) {
 // is to start that is not down for good.
 func (m *Machine) startSupervisor(s *supervisor) {
 	s.window.clear()
-	s.ending, s.failed, s.hopeless, s.settled, s.op, s.mailbox = nil, false, false, 0, nil, nil
+	s.ending, s.ended, s.well, s.failed, s.hopeless = nil, EndOrdered, false, false, false
+	s.settled, s.op, s.mailbox, s.late = 0, nil, nil, nil
 	for _, c := range s.children {
-		if c.cause == 0 || !m.booting {
-			c.cause = s.self.cause
+		if c.alive() {
+			continue // stuck
 		}
+		c.cause = s.self.cause
 		c.row = 0
 		c.window.clear()
-		if !s.latched(c) {
+		c.unjudged, c.lead = nil, nil
+		if !s.keepsDown(c) {
 			m.setRest(c, pending)
+			m.recheck = true
 		}
 		m.touch(c)
 	}
 	if s.sequence() {
-		m.run(s, &operation{starts: append([]*child(nil), s.children...)})
+		s.op = &operation{starts: slices.Clone(s.children), group: true}
 	}
 	m.touch(s.self)
 	m.checkStarted(s)
 }
 
-// latched tells whether a new life of s leaves c as it is: what has ended by
+// keepsDown tells whether a new life of s leaves c as it is: what has ended by
 // itself runs again only when a person says so, which is how one-shots stay done.
-// In sequence it starts everything, as OTP does.
-func (s *supervisor) latched(c *child) bool {
-	return !s.sequence() && (c.rest == finished || c.rest == abandoned)
+// In sequence it starts everything else, as OTP does.
+func (s *supervisor) keepsDown(c *child) bool {
+	return c.latched() || !s.sequence() && (c.rest == finished || c.rest == abandoned)
 }
 
 // checkStarted ends the start of a supervisor once each child has come up or
 // stays down.
 func (m *Machine) checkStarted(s *supervisor) {
+	if s.self.phase != starting || s.op != nil {
+		return
+	}
 	for s.settled < len(s.children) && s.children[s.settled].hasSettled() {
 		s.settled++
 	}
-	if s.settled < len(s.children) || s.op != nil || s.self.phase != starting {
+	if s.settled < len(s.children) {
 		return
 	}
 	m.setPhase(s.self, up)
-	s.self.healthy, s.self.healthySince = true, m.now
+	s.self.healthy, s.self.cameUp, s.self.healthySince = true, true, m.now
 	m.touch(s.self)
 	if s.self.sup != nil {
 		m.checkStarted(s.self.sup)
 	}
 }
 
-// hasSettled tells whether c is up, or stays down as things are.
-func (c *child) hasSettled() bool {
-	if c.alive() {
-		return c.phase == up || c.stuck
-	}
-	return c.holds > 0 || c.rest != backingOff && c.rest != retrying && (c.rest != pending || c.blocked())
-}
-
-// blocked tells whether a dependency that stays down keeps c from starting.
-func (c *child) blocked() bool {
-	for _, l := range c.needs {
-		d := l.child
-		if d.alive() || d.meets(l.Condition) {
+// reckonStalls finds the children that stay down since a dependency does, and
+// ends the starts that waited for them.
+func (m *Machine) reckonStalls() {
+	for _, c := range m.starts {
+		was := c.stalled
+		c.stalled = false
+		if c.alive() {
 			continue
 		}
-		if d.hasSettled() {
-			return true
+		for _, l := range c.needs {
+			if d := l.child; d.stuck || !d.alive() && !d.meets(l.Condition) && d.staysDown() {
+				c.stalled = true
+			}
+		}
+		if c.stalled && !was {
+			m.unblock(c)
 		}
 	}
-	return false
+	for _, s := range slices.Backward(m.nested) {
+		m.checkStarted(s)
+	}
 }
 
 // finishBoot says, once, that the node has come up as far as it can.
 func (m *Machine) finishBoot() {
-	if m.recheck {
-		m.recheck = false
-		for i := len(m.nested) - 1; i >= 0; i-- {
-			m.checkStarted(m.nested[i])
-		}
-		m.settleAll()
-	}
 	if !m.booting || m.root.phase != up {
 		return
 	}
@@ -100,72 +104,45 @@ func (m *Machine) finishBoot() {
 	var bad []ChildID
 	wanted := 0
 	m.root.services(func(c *child) {
-		if c.holds > 0 {
+		if c.under {
 			return
 		}
 		wanted++
-		if !(c.phase == up && c.healthy) && c.rest != finished {
+		if !c.cameUp && c.rest != finished {
 			bad = append(bad, c.id())
 		}
 	})
 	if len(bad) == 0 {
-		m.note(Notice{Cause: m.root.cause, Type: NodeReady, Message: plural(wanted, "service") + " healthy"})
+		m.note(Notice{Cause: m.bootCause, Type: NodeReady, Message: plural(wanted, "service") + " healthy"})
 	}
 	m.do(Booted{Failed: bad})
 }
 
-// startFailed: c could not start while its supervisor, which works in sequence,
-// was busy starting it.
-func (m *Machine) startFailed(c *child, e ChildExited) {
-	s := c.sup
-	if s.self.phase == starting && !(m.booting && m.opt.BestEffort) {
-		s.failed, s.hopeless = true, e.Hopeless
-		m.end(s, Ended{Why: EndBootFailed, ID: c.id(), Detail: e.Detail})
-		return
-	}
-	op := s.op
-	s.op = nil
-	if s.self.phase == starting {
-		m.setRest(c, exhausted)
-		m.noteOf(c, ServiceFailed, c.cause, e.Detail, Attr{"reason", string(e.Reason)})
-		m.run(s, &operation{starts: op.starts[1:]})
-		return
-	}
-	for _, f := range op.starts[1:] {
-		m.follow(f, c)
-	}
-	m.setRest(c, retrying)
-	m.send(c, true)
-}
-
 // giveUp: one restart too many. The supervisor stops its children and ends; c is
 // not restarted.
-func (m *Machine) giveUp(s *supervisor, c *child) {
+func (m *Machine) giveUp(s *supervisor, c *child, text string) {
 	m.setRest(c, retired)
-	text := fmt.Sprintf("more than %s within %v; the last straw was %s", plural(s.spec.Intensity.Max, "restart"), s.spec.Intensity.Period, c.id())
 	cause := m.noteSupervisor(s, SupervisorGaveUp, c.cause, text, Attr{"child", string(c.id())})
 	if s.self.sup != nil {
-		m.noteSupervisor(s.self.sup, SupervisorEscalated, cause, string(s.self.id())+" gave up", Attr{"child", string(s.self.id())})
+		cause = m.noteSupervisor(s.self.sup, SupervisorEscalated, cause, string(s.self.id())+" gave up", Attr{"child", string(s.self.id())})
 	}
-	m.end(s, Ended{Why: EndIntensity, ID: c.id(), Detail: text})
+	m.end(s, Ended{Why: EndIntensity, ID: c.id(), Detail: text}, cause)
 }
 
 // end has a supervisor stop its children in reverse order and end by itself.
-func (m *Machine) end(s *supervisor, why Ended) {
+func (m *Machine) end(s *supervisor, why Ended, cause uint64) {
 	if s.ending != nil || !s.self.alive() {
 		return
 	}
 	s.ending = &why
-	cause := s.self.cause
-	if c := m.children[why.ID]; c != nil {
-		cause = max(cause, c.cause)
-	}
 	if s.self == m.root {
 		m.over = true
 		cause = m.note(Notice{Cause: cause, Type: NodeStopping, Message: why.text()})
 		m.failCalls("the node is stopping")
 	}
+	s.self.cause = cause
 	m.stopChildren(s, cause)
+	m.checkGone(s)
 }
 
 func (e Ended) text() string {
@@ -184,24 +161,15 @@ func (e Ended) text() string {
 
 // stopChildren stops all children of a supervisor that ends or was ordered to.
 func (m *Machine) stopChildren(s *supervisor, cause uint64) {
-	s.op, s.mailbox = nil, nil
-	var stops []*child
-	for _, c := range s.children {
+	s.op, s.mailbox, s.late = nil, nil, nil
+	for _, c := range slices.Backward(s.children) {
 		m.mark(c, cause, ReasonStrategy, true)
 		c.unjudged = nil
-		if c.alive() {
-			stops = append(stops, c)
+		if c.rest == backingOff || c.rest == retrying || c.rest == recorded {
+			m.setRest(c, pending)
 		}
 	}
-	if s.sequence() {
-		m.run(s, &operation{stops: stops})
-	}
-	m.checkGone(s)
-}
-
-// stopSupervisor: the turn of a nested supervisor to stop has come.
-func (m *Machine) stopSupervisor(s *supervisor) {
-	m.stopChildren(s, s.self.cause)
+	m.touch(s.self)
 }
 
 // checkGone ends a supervisor that is to end once none of its children is left.
@@ -210,22 +178,29 @@ func (m *Machine) checkGone(s *supervisor) {
 	if s.alive > 0 || !c.alive() || s.ending == nil && c.phase != stopping {
 		return
 	}
-	why := s.ending
-	s.op, s.mailbox = nil, nil
-	if c == m.root {
-		m.setPhase(c, down)
-		m.note(Notice{Cause: c.cause, Type: NodeStopped, Message: why.text()})
-		m.do(*why)
-		return
-	}
-	s.ending = nil
-	ordered, marked := c.phase == stopping, c.mustStop
-	m.gone(c)
 	e := ChildExited{ID: c.id(), Incarnation: c.inc, Kind: ShutdownExit, Reason: ReasonStrategy}
-	if s.failed {
-		e.Kind, e.Detail, e.Hopeless = Abnormal, why.text(), s.hopeless
+	if why := s.ending; why != nil {
+		s.ended, s.well = why.Why, why.AllNormal
+		if c == m.root {
+			m.setPhase(c, down)
+			m.note(Notice{Cause: c.cause, Type: NodeStopped, Message: why.text()})
+			m.do(*why)
+			return
+		}
+		if s.failed {
+			e.Kind, e.Detail, e.Hopeless = Abnormal, why.text(), s.hopeless
+		}
 	}
-	if ordered || marked {
+	m.supervisorGone(c, e)
+}
+
+// supervisorGone: a nested supervisor has ended, and nothing below it is alive.
+func (m *Machine) supervisorGone(c *child, e ChildExited) {
+	asked := c.phase == stopping || c.mustStop
+	c.nested.ending, c.nested.op, c.nested.mailbox, c.nested.late = nil, nil, nil, nil
+	m.gone(c)
+	m.recheck = true
+	if asked {
 		m.stopped(c, false)
 	} else {
 		m.ended(c, e)
@@ -236,48 +211,38 @@ func (m *Machine) checkGone(s *supervisor) {
 // supervisorCrashed: whatever carries out a nested supervisor is gone, with all
 // processes below it.
 func (m *Machine) supervisorCrashed(c *child, e SupervisorCrashed) {
-	exit := ChildExited{ID: c.id(), Incarnation: c.inc, Kind: Abnormal, Reason: ReasonStrategy, Detail: e.Detail}
-	m.buryAll(c.nested, e.Detail)
-	ordered := c.phase == stopping || c.mustStop
-	c.nested.ending, c.nested.op, c.nested.mailbox = nil, nil, nil
-	m.gone(c)
-	if ordered {
-		m.stopped(c, false)
-	} else {
-		m.ended(c, exit)
-	}
-	m.checkGone(c.sup)
+	m.bury(c, e.Detail)
+	m.supervisorGone(c, ChildExited{ID: c.id(), Incarnation: c.inc, Kind: Abnormal, Reason: ReasonStrategy, Detail: e.Detail})
 }
 
-// buryAll takes everything below a supervisor as ended.
-func (m *Machine) buryAll(s *supervisor, detail string) {
-	for _, c := range s.children {
-		if !c.alive() {
+// bury takes everything below a supervisor as ended.
+func (m *Machine) bury(c *child, detail string) {
+	s := c.nested
+	s.ending, s.op, s.mailbox, s.late = nil, nil, nil, nil
+	for _, k := range s.children {
+		k.unjudged = nil
+		if !k.alive() {
 			continue
 		}
-		if c.nested != nil {
-			m.buryAll(c.nested, detail)
+		if k.nested != nil {
+			m.bury(k, detail)
 		} else {
-			m.noteExit(c, ChildExited{Reason: ReasonStrategy, Detail: detail}, false)
+			m.noteExit(k, ChildExited{Reason: ReasonStrategy, Detail: detail}, false)
 		}
-		m.gone(c)
-		c.mustStop = false
-		m.setRest(c, pending)
-		c.reason = ReasonStrategy
+		m.gone(k)
+		m.setRest(k, pending)
+		k.reason = ReasonStrategy
 	}
 }
 
 // shutDown is the order to the root supervisor to stop.
 func (m *Machine) shutDown(cause uint64) {
-	if !m.root.alive() {
-		if !m.over {
-			m.over = true
-			m.do(Ended{Why: EndOrdered})
-		}
-		return
+	if m.root.alive() {
+		m.end(m.root.nested, Ended{Why: EndOrdered}, cause)
+	} else if !m.over {
+		m.over = true
+		m.do(Ended{Why: EndOrdered})
 	}
-	m.root.cause = cause
-	m.end(m.root.nested, Ended{Why: EndOrdered})
 }
 
 // killAll kills what is alive.

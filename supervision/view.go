@@ -62,7 +62,7 @@ func (m *Machine) ViewOf(now time.Time, id ChildID) (View, bool) {
 func (c *child) view(now time.Time) View {
 	v := View{
 		ID: c.id(), Nested: c.nested != nil, State: c.state(), Healthy: c.phase == up && c.healthy,
-		Wanted: c.holds == 0, Held: c.hold != nil, Incarnation: c.inc, Restarts: c.restarts,
+		Wanted: !c.under, Held: c.hold != nil, Incarnation: c.inc, Restarts: c.total,
 		Since: c.since, Reason: c.reason, Detail: c.detail,
 	}
 	if c.sup != nil {
@@ -76,9 +76,9 @@ func (c *child) view(now time.Time) View {
 		v.Limit, v.InWindow = c.nested.spec.Intensity, c.nested.window.count(now, c.nested.spec.Intensity.Period)
 	}
 	switch {
-	case v.State == StateStopped && c.holds > 0:
+	case v.State == StateStopped && c.under:
 		v.Reason, v.Detail = ReasonHeld, ""
-	case v.State == StateWaiting:
+	case v.State == StateWaiting && !c.needsMet():
 		v.Reason, v.Detail = ReasonDependency, c.waitsFor()
 	case v.State == StateBackoff:
 		v.NextStart = c.nextStart
@@ -98,7 +98,7 @@ func (c *child) state() State {
 		return StateUnhealthy
 	case c.phase == up:
 		return StateRunning
-	case c.holds > 0:
+	case c.under:
 		return StateStopped
 	}
 	switch c.rest {

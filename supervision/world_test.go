@@ -2,34 +2,56 @@ package supervision
 
 import (
 	"container/heap"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
 // world carries the commands of a Machine out in virtual time. Children start at
-// once and stop at once unless a test says otherwise.
+// once and stop at once unless a test says otherwise. It checks, at every step,
+// what must always hold.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	m        *Machine
 	now      time.Time
 	queue    timeline
 	n        int
 	log      []string
+	events   []stamped
+	commands []Command
 	notices  []Notice
-	alive    map[ChildID]uint64 // its incarnation
+	lives    map[ChildID]*life // of the last incarnation
 	replies  map[uint64]error
 	ended    *Ended
 	booted   *Booted
 	holds    []Hold
 	calls    uint64
+	killing  bool
 	startIn  map[ChildID]time.Duration
+	readyIn  map[ChildID]time.Duration
 	stopIn   map[ChildID]time.Duration
 	failures map[ChildID]int // that many starts fail; -1: all
 	deaf     map[ChildID]bool
-	finishes map[ChildID]bool // ends normally as soon as it started
+	finishes map[ChildID]bool // ends normally as soon as it is ready
 	hopeless map[ChildID]bool
+}
+
+// life is one incarnation as the world knows it.
+type life struct {
+	inc       uint64
+	alive     bool
+	started   bool
+	healthy   bool
+	completed bool
+	stuck     bool
+}
+
+type stamped struct {
+	at time.Time
+	ev Event
 }
 
 type due struct {
@@ -53,17 +75,26 @@ func (q *timeline) Pop() any {
 	return x
 }
 
-func newWorld(t *testing.T, root SupervisorSpec, o Options) *world {
+func newWorld(t testing.TB, root SupervisorSpec, o Options) *world {
 	t.Helper()
 	tree, err := Compile(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &world{
-		t: t, m: New(tree, o), now: time.Unix(1000, 0), alive: map[ChildID]uint64{}, replies: map[uint64]error{},
-		startIn: map[ChildID]time.Duration{}, stopIn: map[ChildID]time.Duration{}, failures: map[ChildID]int{},
-		deaf: map[ChildID]bool{}, finishes: map[ChildID]bool{}, hopeless: map[ChildID]bool{},
+		t: t, m: New(tree, o), now: time.Unix(1000, 0), lives: map[ChildID]*life{}, replies: map[uint64]error{},
+		startIn: map[ChildID]time.Duration{}, readyIn: map[ChildID]time.Duration{}, stopIn: map[ChildID]time.Duration{},
+		failures: map[ChildID]int{}, deaf: map[ChildID]bool{}, finishes: map[ChildID]bool{}, hopeless: map[ChildID]bool{},
 	}
+}
+
+// booted is a world whose node has come up, with an empty log.
+func booted(t testing.TB, root SupervisorSpec) *world {
+	t.Helper()
+	w := newWorld(t, root, Options{})
+	w.boot()
+	w.take()
+	return w
 }
 
 func (w *world) after(d time.Duration, do func()) {
@@ -80,11 +111,56 @@ func (w *world) take() string {
 	return text
 }
 
+// want compares what happened since the last take.
+func (w *world) want(want string) {
+	w.t.Helper()
+	if got := w.take(); got != want {
+		w.t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
+
+// wantStates compares the states that are not running.
+func (w *world) wantStates(want string) {
+	w.t.Helper()
+	if got := w.states(); got != want {
+		w.t.Errorf("states:\n got %s\nwant %s", got, want)
+	}
+}
+
 func (w *world) send(ev Event) {
-	for _, c := range w.m.Step(w.now, ev) {
+	w.events = append(w.events, stamped{w.now, ev})
+	commands := w.m.Step(w.now, ev)
+	w.commands = append(w.commands, commands...)
+	w.checkOrder(commands)
+	for _, c := range commands {
 		w.carryOut(c)
 	}
 }
+
+// checkOrder asserts that no child is ordered to stop while a dependent that is
+// to stop too is alive.
+func (w *world) checkOrder(commands []Command) {
+	for _, cmd := range commands {
+		s, ok := cmd.(StopChild)
+		if !ok || w.killing {
+			continue
+		}
+		for _, l := range w.m.children[s.ID].neededBy {
+			if d := l.child; d.alive() && d.mustStop && !d.stuck {
+				w.t.Errorf("%s is ordered to stop while %s, which needs it and is to stop too, is alive", s.ID, d.id())
+			}
+		}
+	}
+}
+
+func (w *world) life(id ChildID) *life {
+	if w.lives[id] == nil {
+		w.lives[id] = &life{}
+	}
+	return w.lives[id]
+}
+
+func (w *world) alive(id ChildID) bool { return w.life(id).alive }
 
 func (w *world) carryOut(c Command) {
 	switch c := c.(type) {
@@ -96,10 +172,15 @@ func (w *world) carryOut(c Command) {
 			w.after(w.stopIn[c.ID], func() { w.exit(c.ID, c.Incarnation, ShutdownExit) })
 		}
 	case KillChild:
-		w.after(0, func() { w.exit(c.ID, c.Incarnation, ShutdownExit) })
+		if !w.life(c.ID).stuck {
+			w.after(0, func() { w.exit(c.ID, c.Incarnation, ShutdownExit) })
+		}
 	case Wake:
 		w.after(c.After, func() { w.send(BackoffOver{c.ID, c.Token}) })
 	case Reply:
+		if _, twice := w.replies[c.Call]; twice {
+			w.t.Errorf("call %d is answered twice", c.Call)
+		}
 		w.replies[c.Call] = c.Err
 	case Held:
 		w.holds = c.Holds
@@ -107,56 +188,122 @@ func (w *world) carryOut(c Command) {
 		w.booted = &c
 	case Ended:
 		w.ended = &c
+		w.checkAllGone()
 	case Notice:
 		w.notices = append(w.notices, c)
 	}
 }
 
+func (w *world) checkAllGone() {
+	for id, l := range w.lives {
+		if l.alive && !l.stuck {
+			w.t.Errorf("the node has ended and %s is alive", id)
+		}
+	}
+}
+
 func (w *world) start(c StartChild) {
 	w.logf("+%s", c.ID)
-	if w.alive[c.ID] != 0 {
-		w.t.Errorf("%s is started as %d while %d is alive", c.ID, c.Incarnation, w.alive[c.ID])
+	l := w.life(c.ID)
+	if l.alive {
+		w.t.Errorf("%s is started as %d while %d is alive", c.ID, c.Incarnation, l.inc)
 	}
-	w.alive[c.ID] = c.Incarnation
-	w.after(0, func() { w.send(ChildStarted{ID: c.ID, Incarnation: c.Incarnation, Pid: 1}) })
+	if c.Incarnation <= l.inc {
+		w.t.Errorf("%s: incarnation %d after %d", c.ID, c.Incarnation, l.inc)
+	}
+	w.checkConditions(c.ID)
+	*l = life{inc: c.Incarnation, alive: true}
+	if w.failures[c.ID] != 0 {
+		w.failures[c.ID]--
+		w.after(w.startIn[c.ID], func() { w.failStart(c) })
+		return
+	}
 	w.after(w.startIn[c.ID], func() {
-		switch {
-		case w.alive[c.ID] != c.Incarnation:
-		case w.failures[c.ID] != 0:
-			w.failures[c.ID]--
-			w.fail(c.ID, c.Incarnation)
-		case w.finishes[c.ID]:
+		if l.alive && l.inc == c.Incarnation {
+			l.started = true
+			w.send(ChildStarted{ID: c.ID, Incarnation: c.Incarnation, Pid: 1})
+		}
+	})
+	w.after(w.startIn[c.ID]+w.readyIn[c.ID], func() {
+		if !l.alive || l.inc != c.Incarnation {
+			return
+		}
+		l.healthy = true
+		w.send(ChildReady{c.ID, c.Incarnation})
+		if w.finishes[c.ID] {
 			w.exit(c.ID, c.Incarnation, Normal)
-		default:
-			w.send(ChildReady{c.ID, c.Incarnation})
 		}
 	})
 }
 
-func (w *world) fail(id ChildID, inc uint64) {
-	delete(w.alive, id)
-	w.logf("!%s", id)
-	w.send(ChildExited{ID: id, Incarnation: inc, Kind: Abnormal, Reason: ReasonSpawnError, Hopeless: w.hopeless[id], Detail: "cannot start"})
+// checkConditions asserts that every condition of a child holds.
+func (w *world) checkConditions(id ChildID) {
+	for _, e := range w.m.tree.Node(id).Needs {
+		p := w.life(e.To.Spec.ID)
+		holds := false
+		switch e.Condition {
+		case WhenHealthy:
+			holds = p.alive && p.healthy
+		case WhenStarted:
+			holds = p.alive && p.started
+		case WhenCompleted:
+			holds = p.completed
+		}
+		if !holds {
+			w.t.Errorf("%s is started while %s is not %s", id, e.To.Spec.ID, e.Condition)
+		}
+	}
+}
+
+func (w *world) failStart(c StartChild) {
+	if l := w.life(c.ID); !l.alive || l.inc != c.Incarnation {
+		return
+	}
+	w.life(c.ID).alive = false
+	w.logf("!%s", c.ID)
+	w.send(ChildExited{
+		ID: c.ID, Incarnation: c.Incarnation, Kind: Abnormal, Reason: ReasonSpawnError,
+		Hopeless: w.hopeless[c.ID], Detail: "cannot start",
+	})
 }
 
 func (w *world) exit(id ChildID, inc uint64, kind ExitKind) {
-	if w.alive[id] != inc {
+	l := w.life(id)
+	if !l.alive || l.inc != inc {
 		return
 	}
-	delete(w.alive, id)
+	l.alive, l.healthy, l.stuck = false, false, false
+	l.completed = kind == Normal
 	w.send(ChildExited{ID: id, Incarnation: inc, Kind: kind, Reason: ReasonExit, Detail: "exit"})
 }
 
-// crash ends the living incarnation of each child by itself.
-func (w *world) crash(ids ...ChildID) {
+// crash ends the living incarnation of each child by itself, finish ends it well.
+func (w *world) crash(ids ...ChildID)  { w.t.Helper(); w.end(Abnormal, "*", ids) }
+func (w *world) finish(ids ...ChildID) { w.t.Helper(); w.end(Normal, "~", ids) }
+
+func (w *world) end(kind ExitKind, sign string, ids []ChildID) {
 	w.t.Helper()
 	for _, id := range ids {
-		if w.alive[id] == 0 {
-			w.t.Fatalf("%s does not run", id)
+		if !w.alive(id) {
+			w.t.Fatalf("%s does not run; %s", id, w.states())
 		}
-		w.logf("*%s", id)
-		w.exit(id, w.alive[id], Abnormal)
+		w.logf("%s%s", sign, id)
+		w.exit(id, w.life(id).inc, kind)
 	}
+}
+
+// stick says that the living incarnation of a child does not die.
+func (w *world) stick(id ChildID) {
+	l := w.life(id)
+	l.stuck, l.healthy = true, false
+	w.logf("#%s", id)
+	w.send(ChildStuck{ID: id, Incarnation: l.inc, Detail: "in the kernel"})
+}
+
+func (w *world) health(id ChildID, healthy bool) {
+	l := w.life(id)
+	l.healthy = healthy
+	w.send(ChildHealth{ID: id, Incarnation: l.inc, Healthy: healthy, Detail: "probe"})
 }
 
 // run lets that much time pass.
@@ -171,14 +318,50 @@ func (w *world) run(d time.Duration) {
 }
 
 func (w *world) boot() {
-	w.send(Boot{})
+	w.send(Boot{Cause: w.note(NodeStarting)})
 	w.run(time.Minute)
 }
 
+// note writes a notice and returns its number.
+func (w *world) note(kind string) uint64 {
+	w.send(Note{Notice{Type: kind}})
+	return w.notices[len(w.notices)-1].Seq
+}
+
 func (w *world) operate(op Operation, only bool, ids ...ChildID) uint64 {
+	cause := w.note(OperatorCommand)
 	w.calls++
-	w.send(Operate{Call: w.calls, Op: op, IDs: ids, Only: only})
+	w.send(Operate{Call: w.calls, Op: op, IDs: ids, Only: only, Cause: cause})
 	return w.calls
+}
+
+func (w *world) stop(ids ...ChildID) uint64    { return w.operate(OpStop, false, ids...) }
+func (w *world) startUp(ids ...ChildID) uint64 { return w.operate(OpStart, false, ids...) }
+func (w *world) restart(ids ...ChildID) uint64 { return w.operate(OpRestart, false, ids...) }
+
+// wantReply asserts that a call is answered, and how; "" means well.
+func (w *world) wantReply(call uint64, want string) {
+	w.t.Helper()
+	err, ok := w.replies[call]
+	switch {
+	case !ok:
+		w.t.Errorf("call %d is not answered, want %q", call, want)
+	case err == nil && want != "", err != nil && err.Error() != want:
+		w.t.Errorf("call %d: got %v, want %q", call, err, want)
+	}
+	var op *OperationError
+	var unknown *UnknownChildError
+	if err != nil && !errors.As(err, &op) && !errors.As(err, &unknown) {
+		w.t.Errorf("call %d: %T is not one of the errors promised", call, err)
+	}
+}
+
+func (w *world) view(id ChildID) View {
+	v, ok := w.m.ViewOf(w.now, id)
+	if !ok {
+		w.t.Fatalf("no view of %s", id)
+	}
+	return v
 }
 
 // states lists the children whose state is not running.
@@ -191,6 +374,38 @@ func (w *world) states() string {
 	}
 	return strings.Join(out, " ")
 }
+
+// chain walks the causes back from the last notice of that type about a child.
+func (w *world) chain(kind string, id ChildID) string {
+	bySeq := map[uint64]Notice{}
+	var last Notice
+	for _, n := range w.notices {
+		bySeq[n.Seq] = n
+		if n.Type == kind && (n.Service == id || n.Supervisor == id) {
+			last = n
+		}
+	}
+	var steps []string
+	for n, ok := last, last.Seq != 0; ok; n, ok = bySeq[n.Cause] {
+		_, what, _ := strings.Cut(n.Type, ".")
+		steps = append(steps, string(n.Service+n.Supervisor)+" "+what)
+	}
+	return strings.Join(steps, " < ")
+}
+
+// types lists the types of the notices about a child.
+func (w *world) types(id ChildID) string {
+	var out []string
+	for _, n := range w.notices {
+		if n.Service == id || n.Supervisor == id {
+			_, what, _ := strings.Cut(n.Type, ".")
+			out = append(out, what)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// ---- trees
 
 // service is a child that depends on others, with no back-off and no limit of its
 // own.
@@ -208,4 +423,35 @@ func under(id string, strategy Strategy, order Order, children ...ChildSpec) Sup
 
 func nested(s SupervisorSpec) ChildSpec {
 	return ChildSpec{ID: s.ID, Supervisor: &s, Shutdown: Shutdown{Mode: Infinity}}
+}
+
+// intense is the supervisor with that intensity.
+func intense(s SupervisorSpec, limit int) SupervisorSpec {
+	s.Intensity.Max = limit
+	return s
+}
+
+func typed(r Restart, c ChildSpec) ChildSpec { c.Restart = r; return c }
+
+// delayed gives a child a back-off that doubles from d up to eight times d.
+func delayed(d time.Duration, c ChildSpec) ChildSpec {
+	c.Backoff = Backoff{Initial: d, Max: 8 * d, Factor: 2, ResetAfter: time.Hour}
+	return c
+}
+
+// limited gives a child a limit of its own within an hour.
+func limited(n int, c ChildSpec) ChildSpec {
+	c.Intensity = &Intensity{Max: n, Period: time.Hour}
+	return c
+}
+
+func onExhausted(what OnExhausted, c ChildSpec) ChildSpec { c.OnExhausted = what; return c }
+
+// through changes the edges of a child.
+func through(cond Condition, restart bool, c ChildSpec) ChildSpec {
+	c.DependsOn = slices.Clone(c.DependsOn)
+	for i := range c.DependsOn {
+		c.DependsOn[i].Condition, c.DependsOn[i].Restart = cond, restart
+	}
+	return c
 }
