@@ -166,7 +166,7 @@ func (h *host) logVerdict(v verdict, before error) {
 	name := h.Dependencies[v.dependency].Name
 	switch {
 	case v.err == nil && before != nil:
-		h.Log.Info().Str("dependency", name).Msg("dependency serving")
+		h.Log.Debug().Str("dependency", name).Msg("dependency serving")
 	case v.err != nil && before == nil:
 		h.Log.Warn().Str("dependency", name).Err(v.err).Msg("dependency lost")
 	}
