@@ -18,7 +18,7 @@ import (
 
 func TestServesOnlyWhileDependenciesServe(t *testing.T) {
 	var log lines
-	logger, err := host.NewLogger(&log, "wallet", "")
+	logger, err := host.NewLogger(&log, "wallet", "debug")
 	if err != nil {
 		t.Fatal(err)
 	}
