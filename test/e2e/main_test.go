@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -16,7 +15,7 @@ import (
 var binary, self string
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+	if filepath.Base(os.Args[0]) == "service" {
 		perform(os.Args[1:])
 		return
 	}

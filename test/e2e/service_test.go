@@ -26,6 +26,9 @@ func perform(args []string) {
 		name, value, _ := strings.Cut(arg, "=")
 		do := steps[name]
 		if do == nil {
+			do = moreSteps[name]
+		}
+		if do == nil {
 			panic("no step is called " + name)
 		}
 		do(value)
@@ -36,6 +39,8 @@ func perform(args []string) {
 
 // steps are what the service program can do.
 var steps = map[string]func(arg string){
+	// run does nothing but run.
+	"run": func(string) {},
 	// exit ends it with a code.
 	"exit": func(code string) { exit(number(code)) },
 	// exit-if ends it with 1 if there is a file.

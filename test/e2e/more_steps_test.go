@@ -1,0 +1,125 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// moreSteps are what the service program can do besides: output, and telling what it
+// was given.
+var moreSteps = map[string]func(arg string){
+	// fill=N writes N bytes and no newline.
+	"fill": func(n string) { write(bytes.Repeat([]byte("x"), number(n))) },
+	// lines=N writes numbered lines as fast as it can, complaints=N to stderr.
+	"lines":      func(n string) { numbered(os.Stdout, number(n)) },
+	"complaints": func(n string) { numbered(os.Stderr, number(n)) },
+	// bytes writes what the argument is in base64.
+	"bytes": func(text string) {
+		raw, err := base64.StdEncoding.DecodeString(text)
+		must(err)
+		write(raw)
+	},
+	// env prints its environment.
+	"env": func(string) {
+		for _, v := range slices.Sorted(slices.Values(os.Environ())) {
+			fmt.Println(v)
+		}
+	},
+	// self prints how it was started.
+	"self": func(string) {
+		dir, err := os.Getwd()
+		must(err)
+		stdin, err := os.Readlink("/proc/self/fd/0")
+		must(err)
+		session, _, errno := syscall.Syscall(syscall.SYS_GETSID, 0, 0, 0)
+		if errno != 0 {
+			must(errno)
+		}
+		fmt.Printf("uid=%d gid=%d leader=%t dir=%s stdin=%s\n", os.Getuid(), os.Getgid(), int(session) == os.Getpid(), dir, stdin)
+	},
+	// show prints a file; show=BLACKHOLE_CONFIG one that a variable names.
+	"show": func(name string) {
+		text, err := os.ReadFile(os.Getenv(name))
+		must(err)
+		write(text)
+	},
+	// own listens on the service's socket, in the mode a service's sockets have.
+	"own": func(string) { go hold(listen()) },
+	// report=N prints a line at every signal N.
+	"report": func(n string) {
+		got := make(chan os.Signal, 8)
+		signal.Notify(got, syscall.Signal(number(n)))
+		go func() {
+			for sig := range got {
+				fmt.Println("got", sig)
+			}
+		}()
+	},
+	// tcp-until=FILE accepts connections until there is the file.
+	"tcp-until": func(file string) {
+		lis := listen()
+		go hold(lis)
+		go func() {
+			for range time.Tick(5 * time.Millisecond) {
+				if exists(file) {
+					must(lis.Close())
+					return
+				}
+			}
+		}()
+	},
+	// bare=STEP,STEP starts a process of its own, in a session of its own, that carries
+	// nothing by which its node could know it.
+	"bare": func(list string) {
+		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		must(err)
+		_, err = os.StartProcess(os.Args[0], append([]string{os.Args[0]}, strings.Split(list, ",")...), &os.ProcAttr{
+			Env: []string{"E2E=bare"}, Files: []*os.File{null, null, null}, Sys: &syscall.SysProcAttr{Setsid: true},
+		})
+		must(err)
+	},
+	// pid=FILE writes its own pid to a file.
+	"pid": func(file string) {
+		fresh := filepath.Join(filepath.Dir(file), "."+filepath.Base(file))
+		must(os.WriteFile(fresh, fmt.Append(nil, os.Getpid()), 0o644))
+		must(os.Rename(fresh, file))
+	},
+}
+
+func write(p []byte) {
+	_, err := os.Stdout.Write(p)
+	must(err)
+}
+
+// hold keeps connections open.
+func hold(lis net.Listener) {
+	for {
+		if _, err := lis.Accept(); err != nil {
+			return
+		}
+	}
+}
+
+// numberedLine is the n-th of the lines that lines writes.
+func numberedLine(n int) string {
+	return fmt.Sprintf("line %08d of a service that has much to say, and says it in lines of a hundred bytes ..........", n)
+}
+
+func numbered(f *os.File, n int) {
+	out := bufio.NewWriterSize(f, 16<<10)
+	for i := range n {
+		_, err := out.WriteString(numberedLine(i) + "\n")
+		must(err)
+	}
+	must(out.Flush())
+}
