@@ -8,19 +8,17 @@ func (b Backoff) Delay(n int, spread float64) time.Duration {
 	if b.Initial <= 0 {
 		return 0
 	}
-	factor := max(b.Factor, 1)
+	longest := float64(1 << 62)
+	if b.Max > 0 {
+		longest = float64(b.Max)
+	}
 	d := float64(b.Initial)
-	for i := 1; i < n && (b.Max <= 0 || d < float64(b.Max)); i++ {
-		d *= factor
+	for i := 1; i < n && d < longest && b.Factor > 1; i++ {
+		d *= b.Factor
 	}
-	if b.Max > 0 {
-		d = min(d, float64(b.Max))
-	}
+	d = min(d, longest)
 	d += d * b.Jitter * (2*spread - 1)
-	if b.Max > 0 {
-		d = min(d, float64(b.Max))
-	}
-	return time.Duration(min(max(d, 0), 1<<62))
+	return time.Duration(min(max(d, 0), longest))
 }
 
 // spread is a sequence of numbers in [0, 1) that a seed determines (splitmix64).

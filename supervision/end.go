@@ -199,7 +199,7 @@ func (m *Machine) stopped(c *child, finishedItself bool) {
 	default:
 		m.setRest(c, pending)
 	}
-	if c.under {
+	if c.staysDown() {
 		m.recheck = true
 	}
 }

@@ -52,6 +52,7 @@ func (m *Machine) leave(c *child) {
 	g := c.gate.find()
 	g.stops--
 	if g.stops == 0 {
+		slices.SortStableFunc(g.members, byRank)
 		for _, k := range g.members {
 			m.touch(k)
 		}

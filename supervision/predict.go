@@ -1,58 +1,74 @@
 package supervision
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Prediction is what an end of a child would bring about.
 type Prediction struct {
+	// Ends is how often the child can end so; fewer than asked where it is down for
+	// good before that. What is predicted is the last of them.
+	Ends int
 	// Stop and Start are waves: the services of one wave are ordered together. Start
 	// includes the child itself, Stop does not.
 	Stop, Start [][]ChildID
-	// Untouched are the services that run on, in list order.
+	// Untouched are the services that go on as they are, in list order.
 	Untouched []ChildID
-	// Escalates: a supervisor gives up.
+	// Escalates: a supervisor gives up. GaveUp names them, the lowest first.
 	Escalates bool
-	// Failed: the child is not restarted, since its own restarts are used up.
-	Failed bool
+	GaveUp    []ChildID
+	// Down are the supervisors that are not running once all has settled.
+	Down []ChildID
+	// Ended: the root supervisor ends, and with it the node.
+	Ended bool
+	// Restarts: the child is started again, after Delay (jitter apart).
+	Restarts bool
+	Delay    time.Duration
+	// Child is the child once all has settled. Counter is it, or its supervisor, as
+	// it counted this end: whose limit applies.
+	Child, Counter View
 }
 
 // Predict runs a copy of the supervision in virtual time: every service runs,
 // then id ends times times, each time as soon as all has settled, and the last end
-// is what is predicted. Starts and stops all take equally long. It needs no node.
-func Predict(t *Tree, id ChildID, kind ExitKind, times int) (Prediction, error) {
+// is what is predicted. Starts and stops all take equally long. A service that
+// others need as completed has completed, unless it is id. It needs no node.
+func Predict(t *Tree, o Options, id ChildID, kind ExitKind, times int) (Prediction, error) {
 	n := t.Node(id)
 	if n == nil || n.IsSupervisor() {
 		return Prediction{}, &UnknownChildError{id}
 	}
-	f := &forecast{m: New(t, Options{}), alive: map[ChildID]uint64{}}
-	f.step(Boot{})
-	f.settle()
-	for range max(times, 1) {
-		f.begin()
+	f := newForecast(t, o, id)
+	ends := 0
+	for ; ends < max(times, 1); ends++ {
 		inc, runs := f.alive[id]
 		if !runs {
-			break // it is down for good already
+			break // it is down for good
 		}
-		delete(f.alive, id)
-		f.step(ChildExited{ID: id, Incarnation: inc, Kind: kind, Reason: ReasonExit})
-		f.settle()
+		f.end(inc, kind)
 	}
-	return f.result(id), nil
+	return f.result(ends), nil
+}
+
+// PredictBoot returns the services in the waves in which a boot starts them, each
+// start taking equally long.
+func PredictBoot(t *Tree, o Options) [][]ChildID {
+	return newForecast(t, o, "").starts.list
 }
 
 // forecast carries commands out in virtual time.
 type forecast struct {
 	m       *Machine
+	id      ChildID // whose end is predicted
 	now     time.Time
 	due     []duty // by time
 	alive   map[ChildID]uint64
 	touched map[ChildID]bool
 	stops   waves
 	starts  waves
-	gaveUp  bool
-	failed  map[ChildID]bool
+	gaveUp  []ChildID
+	ended   bool
+	last    uint64 // the incarnation of id that ended last
+	delay   time.Duration
+	counter View
 }
 
 // duty is something that is due.
@@ -64,9 +80,33 @@ type duty struct {
 // turn is how long a start, and a stop, takes.
 const turn = time.Millisecond
 
-func (f *forecast) begin() {
-	f.touched, f.failed, f.gaveUp = map[ChildID]bool{}, map[ChildID]bool{}, false
-	f.stops, f.starts = waves{}, waves{}
+// newForecast is a node that has come up.
+func newForecast(t *Tree, o Options, id ChildID) *forecast {
+	f := &forecast{m: New(t, o), id: id, alive: map[ChildID]uint64{}, touched: map[ChildID]bool{}}
+	f.step(Boot{})
+	f.settle()
+	return f
+}
+
+// end has the child end and lets all settle.
+func (f *forecast) end(inc uint64, kind ExitKind) {
+	clear(f.touched)
+	f.gaveUp, f.stops, f.starts, f.last, f.delay = nil, waves{}, waves{}, inc, 0
+	delete(f.alive, f.id)
+	c := f.m.children[f.id]
+	before := c.total
+	f.step(ChildExited{ID: f.id, Incarnation: inc, Kind: kind, Reason: ReasonExit})
+	if c.total > before {
+		even := c.spec().Backoff
+		even.Jitter = 0
+		f.delay = even.Delay(c.row, 0)
+	}
+	counts := c
+	if c.spec().Intensity == nil {
+		counts = c.sup.self
+	}
+	f.counter = counts.view(f.now)
+	f.settle()
 }
 
 func (f *forecast) settle() {
@@ -78,15 +118,16 @@ func (f *forecast) settle() {
 	}
 }
 
+// after has something done then, behind what is due at the same time.
 func (f *forecast) after(d time.Duration, do func()) {
 	at := f.now.Add(d)
-	i, _ := slices.BinarySearchFunc(f.due, at, func(x duty, at time.Time) int {
-		if x.at.After(at) {
-			return 1
-		}
-		return -1 // behind what is due at the same time
-	})
-	f.due = slices.Insert(f.due, i, duty{at, do})
+	i := len(f.due)
+	for i > 0 && f.due[i-1].at.After(at) {
+		i--
+	}
+	f.due = append(f.due, duty{})
+	copy(f.due[i+1:], f.due[i:])
+	f.due[i] = duty{at, do}
 }
 
 func (f *forecast) step(ev Event) {
@@ -100,41 +141,63 @@ func (f *forecast) carryOut(cmd Command) {
 	case StartChild:
 		f.alive[c.ID] = c.Incarnation
 		f.starts.add(f.now, c.ID)
-		f.mark(c.ID)
-		f.after(turn, func() {
-			if f.alive[c.ID] == c.Incarnation {
-				f.step(ChildReady{c.ID, c.Incarnation})
-			}
-		})
+		f.touched[c.ID] = true
+		f.after(turn, func() { f.ready(c) })
 	case StopChild:
 		f.stops.add(f.now, c.ID)
-		f.mark(c.ID)
-		f.after(turn, func() {
-			delete(f.alive, c.ID)
-			f.step(ChildExited{ID: c.ID, Incarnation: c.Incarnation, Kind: ShutdownExit})
-		})
+		f.touched[c.ID] = true
+		f.after(turn, func() { f.exit(c.ID, c.Incarnation, ShutdownExit) })
 	case Wake:
 		f.after(c.After, func() { f.step(BackoffOver{c.ID, c.Token}) })
+	case Ended:
+		f.ended = true
 	case Notice:
-		f.gaveUp = f.gaveUp || c.Type == SupervisorGaveUp
-		if c.Type == ServiceFailed && f.failed != nil {
-			f.failed[c.Service] = true
+		if c.Type == SupervisorGaveUp {
+			f.gaveUp = append(f.gaveUp, c.Supervisor)
 		}
-	case KillChild, Reply, Held, Booted, Ended:
+	case KillChild, Reply, Held, Booted:
 	}
 }
 
-func (f *forecast) mark(id ChildID) {
-	if f.touched != nil {
-		f.touched[id] = true
+// ready has a start succeed; a service that others need as completed completes.
+func (f *forecast) ready(c StartChild) {
+	if f.alive[c.ID] != c.Incarnation {
+		return
+	}
+	f.step(ChildStarted{ID: c.ID, Incarnation: c.Incarnation})
+	f.step(ChildReady{c.ID, c.Incarnation})
+	if c.ID == f.id {
+		return
+	}
+	for _, e := range f.m.tree.Node(c.ID).NeededBy {
+		if e.Condition == WhenCompleted {
+			f.exit(c.ID, c.Incarnation, Normal)
+			return
+		}
 	}
 }
 
-func (f *forecast) result(id ChildID) Prediction {
-	p := Prediction{Stop: f.stops.list, Start: f.starts.list, Escalates: f.gaveUp, Failed: f.failed[id]}
-	for s := range f.m.tree.Root.Services {
-		if n := s.Spec.ID; !f.touched[n] && n != id {
-			p.Untouched = append(p.Untouched, n)
+func (f *forecast) exit(id ChildID, inc uint64, kind ExitKind) {
+	if f.alive[id] != inc {
+		return
+	}
+	delete(f.alive, id)
+	f.step(ChildExited{ID: id, Incarnation: inc, Kind: kind})
+}
+
+func (f *forecast) result(ends int) Prediction {
+	p := Prediction{
+		Ends: ends, Stop: f.stops.list, Start: f.starts.list, Escalates: len(f.gaveUp) > 0, GaveUp: f.gaveUp,
+		Ended: f.ended, Restarts: f.alive[f.id] > f.last, Delay: f.delay, Counter: f.counter,
+	}
+	for _, v := range f.m.Snapshot(f.now) {
+		switch {
+		case v.ID == f.id:
+			p.Child = v
+		case v.Nested && v.Supervisor != "" && v.State != StateRunning:
+			p.Down = append(p.Down, v.ID)
+		case !v.Nested && !f.touched[v.ID]:
+			p.Untouched = append(p.Untouched, v.ID)
 		}
 	}
 	return p

@@ -193,7 +193,7 @@ func TestAcrossSupervisors(t *testing.T) {
 		},
 		{
 			"the common supervisor's strategy says so", across(OneForOne, OneForAll, Graph),
-			func(w *world) { w.crash("ledger") }, "*ledger -cache -storage +ledger +storage +cache", "",
+			func(w *world) { w.crash("ledger") }, "*ledger -cache -storage +storage +ledger +cache", "",
 		},
 		{
 			"a strategy within a supervisor and an edge out of it act together", across(OneForAll, OneForAll, Graph),

@@ -14,7 +14,7 @@ func (m *Machine) settle(c *child) {
 	m.advance(c.sup)
 	switch c.phase {
 	case starting, up:
-		if c.mustStop && c.mayStop() {
+		if c.mustStop && !c.stuck && c.mayStop() {
 			m.orderStop(c)
 		}
 	case stopping:

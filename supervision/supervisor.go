@@ -55,7 +55,7 @@ func (s *supervisor) keepsDown(c *child) bool {
 // checkStarted ends the start of a supervisor once each child has come up or
 // stays down.
 func (m *Machine) checkStarted(s *supervisor) {
-	if s.self.phase != starting || s.op != nil {
+	if s.self.phase != starting || !s.open() || s.op != nil {
 		return
 	}
 	for s.settled < len(s.children) && s.children[s.settled].hasSettled() {
@@ -249,7 +249,7 @@ func (m *Machine) shutDown(cause uint64) {
 func (m *Machine) killAll(cause uint64) {
 	m.shutDown(cause)
 	for _, c := range m.order {
-		if c.nested == nil && c.alive() {
+		if c.nested == nil && c.alive() && !c.stuck {
 			if c.phase != stopping {
 				m.orderStop(c)
 			}

@@ -169,12 +169,10 @@ func (w *world) carryOut(c Command) {
 	case StopChild:
 		w.logf("-%s", c.ID)
 		if !w.deaf[c.ID] {
-			w.after(w.stopIn[c.ID], func() { w.exit(c.ID, c.Incarnation, ShutdownExit) })
+			w.after(w.stopIn[c.ID], func() { w.die(c.ID, c.Incarnation) })
 		}
 	case KillChild:
-		if !w.life(c.ID).stuck {
-			w.after(0, func() { w.exit(c.ID, c.Incarnation, ShutdownExit) })
-		}
+		w.after(0, func() { w.die(c.ID, c.Incarnation) })
 	case Wake:
 		w.after(c.After, func() { w.send(BackoffOver{c.ID, c.Token}) })
 	case Reply:
@@ -265,6 +263,13 @@ func (w *world) failStart(c StartChild) {
 		ID: c.ID, Incarnation: c.Incarnation, Kind: Abnormal, Reason: ReasonSpawnError,
 		Hopeless: w.hopeless[c.ID], Detail: "cannot start",
 	})
+}
+
+// die ends an incarnation that was told to, unless it is stuck.
+func (w *world) die(id ChildID, inc uint64) {
+	if !w.life(id).stuck {
+		w.exit(id, inc, ShutdownExit)
+	}
 }
 
 func (w *world) exit(id ChildID, inc uint64, kind ExitKind) {
