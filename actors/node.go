@@ -107,7 +107,7 @@ func (n *nodeContext) openFiles() error {
 	if n.cfg.EventsPath == "" {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(n.cfg.EventsPath), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(n.cfg.EventsPath), 0o711); err != nil { //nolint:gosec // services of other users pass through
 		return fmt.Errorf("cannot make the directory of the event journal: %w", err)
 	}
 	j, err := journal.Open(n.cfg.EventsPath, journal.Options{MaxSize: eventsMaxSize, MaxFiles: eventsMaxFiles})

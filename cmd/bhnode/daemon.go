@@ -61,10 +61,10 @@ func (a *app) openDaemon(cfg *configs.Config, src configs.Source) (*daemon, erro
 
 // openLog opens bhnode's own log. Its warnings are shown on the terminal too.
 func (d *daemon) openLog() error {
-	if err := os.MkdirAll(d.cfg.Logs.Dir, 0o750); err != nil {
+	if err := os.MkdirAll(d.cfg.Logs.Dir, 0o700); err != nil {
 		return failure("", "cannot make the log directory: %v", err)
 	}
-	file, err := os.OpenFile(filepath.Join(d.cfg.Logs.Dir, ownLog), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	file, err := os.OpenFile(filepath.Join(d.cfg.Logs.Dir, ownLog), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return failure("", "cannot open the log of bhnode: %v", err)
 	}

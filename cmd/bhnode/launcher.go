@@ -95,11 +95,11 @@ func (a *app) startDetached(ctx context.Context, configFlag string) error {
 
 // detachedOutput opens the file that takes what bhnode itself prints.
 func detachedOutput(dir string) (*os.File, string, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, "", err
 	}
 	name := filepath.Join(dir, "bhnode.out")
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o640)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	return f, name, err
 }
 

@@ -56,10 +56,10 @@ func Open(path string, o Options) (*Journal, error) {
 
 // open opens the file that grows.
 func (j *Journal) open() error {
-	if err := os.MkdirAll(filepath.Dir(j.path), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(j.path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640) //nolint:gosec // its group may read it
+	f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}

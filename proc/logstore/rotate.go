@@ -99,7 +99,7 @@ func (s *Store) compressOne() (more bool, err error) {
 
 // writeGzip compresses source to path, with its time and a mark of where it comes from.
 func writeGzip(path string, source io.Reader, info fs.FileInfo) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640) //nolint:gosec // its group may read it
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}

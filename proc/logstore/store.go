@@ -76,7 +76,7 @@ func (s *Store) open() error {
 	}
 	s.seq = seq
 	if s.o.Raw {
-		s.seqFile, err = os.OpenFile(s.o.seqPath(), os.O_WRONLY|os.O_CREATE, 0o640) //nolint:gosec // its group may read it
+		s.seqFile, err = os.OpenFile(s.o.seqPath(), os.O_WRONLY|os.O_CREATE, 0o600)
 		return err
 	}
 	return nil
@@ -84,11 +84,11 @@ func (s *Store) open() error {
 
 // openFile opens the file that grows. In the format json it ends an unfinished line.
 func (s *Store) openFile() error {
-	if err := os.MkdirAll(s.o.Dir, 0o750); err != nil {
+	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
 		return err
 	}
 	// Read too: the last byte says whether the last line is finished.
-	f, err := os.OpenFile(s.o.path(), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640) //nolint:gosec // its group may read it
+	f, err := os.OpenFile(s.o.path(), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}

@@ -224,7 +224,7 @@ func TestRawIsByteExact(t *testing.T) {
 func TestModes(t *testing.T) {
 	o := options(t)
 	openStore(t, o)
-	for path, want := range map[string]os.FileMode{o.Dir: 0o750, o.path(): 0o640} {
+	for path, want := range map[string]os.FileMode{o.Dir: 0o700, o.path(): 0o600} {
 		info, err := os.Stat(path)
 		if err != nil {
 			t.Fatal(err)
