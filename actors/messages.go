@@ -87,6 +87,7 @@ type (
 	startTooLong struct {
 		incarnation uint64
 		due         time.Time
+		last        time.Time // for a service that reports itself: no longer than this
 	}
 )
 

@@ -43,7 +43,7 @@ func (w *worker) watch(c actor.Context) {
 	w.tell(c, supervision.ChildStarted{ID: w.spec.ID, Incarnation: w.inc, Pid: w.process.Pid()})
 	inc := w.inc
 	if period := w.svc.Health.StartPeriod; period > 0 && w.svc.Spec.Probe.Type != proc.ProbeNone {
-		sendAfter(c, period, startTooLong{inc, time.Now().Add(period)})
+		sendAfter(c, period, startTooLong{incarnation: inc, due: time.Now().Add(period)})
 	}
 	switch ready := w.latch(); {
 	case w.svc.Spec.Probe.Type == proc.ProbeNone:
@@ -135,13 +135,17 @@ func (w *worker) healthChanged(c actor.Context) {
 
 // startTooLong: start_period is over. The incarnation is condemned by a check that
 // fails after it, never by the clock alone: bhnode may have been the one that was
-// late.
+// late. One that reports itself gets finalTime from when bhnode sees this, so that
+// a report that waited for bhnode is heard.
 func (w *worker) startTooLong(c actor.Context, m startTooLong) {
 	if w.stage != supervision.Starting {
 		return
 	}
-	polled := w.latch() == nil
-	if polled && !w.lastBad.After(m.due) || !polled && time.Since(m.due) < finalTime {
+	now, polled := time.Now(), w.latch() == nil
+	if m.last.IsZero() {
+		m.last = now.Add(finalTime)
+	}
+	if polled && !w.lastBad.After(m.due) || !polled && now.Before(m.last) {
 		w.probe(c)
 		sendAfter(c, finalTime/10, m)
 		return
