@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
 	"github.com/blackhole/bhnode/proto/client"
 )
@@ -223,6 +225,54 @@ func names(events []event, kind string) []string {
 		}
 	}
 	return who
+}
+
+// brief tells the events of some types as "type who/incarnation", without the kind
+// of thing that "who" is.
+func brief(events []event, kinds ...string) []string {
+	var out []string
+	for _, e := range events {
+		_, what, _ := strings.Cut(e.Type, ".")
+		if slices.Contains(kinds, what) {
+			out = append(out, fmt.Sprintf("%s %s/%d", what, e.Service+e.Supervisor, e.Incarnation))
+		}
+	}
+	return out
+}
+
+// checkBrief asserts what events of some types there are, in order.
+func (n *node) checkBrief(events []event, kinds string, want ...string) {
+	n.t.Helper()
+	if diff := cmp.Diff(want, brief(events, strings.Fields(kinds)...)); diff != "" {
+		n.t.Errorf("events: -want +got\n%s", diff)
+	}
+}
+
+// checkSorted is checkBrief for events whose order nothing says.
+func (n *node) checkSorted(events []event, kinds string, want ...string) {
+	n.t.Helper()
+	got := slices.Sorted(slices.Values(brief(events, strings.Fields(kinds)...)))
+	if diff := cmp.Diff(slices.Sorted(slices.Values(want)), got); diff != "" {
+		n.t.Errorf("events: -want +got\n%s", diff)
+	}
+}
+
+// checkOrder asserts that each of these happened, first after the one before, as
+// "type who/incarnation".
+func (n *node) checkOrder(events []event, want ...string) {
+	n.t.Helper()
+	at := -1
+	for _, w := range want {
+		i := slices.IndexFunc(events, func(e event) bool {
+			_, what, _ := strings.Cut(e.Type, ".")
+			return fmt.Sprintf("%s %s/%d", what, e.Service+e.Supervisor, e.Incarnation) == w
+		})
+		if i <= at {
+			n.t.Errorf("%q is not there, or not after what comes before it in %q", w, want)
+			return
+		}
+		at = i
+	}
 }
 
 // chain follows the causes of an event back to the first, as "type service …".

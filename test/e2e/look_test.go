@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // statusReport is `status -o json`, as far as tests look at it.
@@ -88,6 +90,26 @@ func (r treeReport) each(f func(treeReport)) {
 	f(r)
 	for _, c := range r.Children {
 		c.each(f)
+	}
+}
+
+// eventually waits until a look at the node finds it so.
+func (n *node) eventually(what string, so func() bool) {
+	n.t.Helper()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(patience); !so(); <-again.C {
+		if time.Now().After(end) {
+			n.t.Fatalf("it never was so: %s\n%s", what, n.story())
+		}
+	}
+}
+
+// checkStates asserts what the services are, as "name state incarnation".
+func (n *node) checkStates(want ...string) {
+	n.t.Helper()
+	if diff := cmp.Diff(want, n.states()); diff != "" {
+		n.t.Errorf("states: -want +got\n%s", diff)
 	}
 }
 
