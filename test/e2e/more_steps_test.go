@@ -78,13 +78,13 @@ var moreSteps = map[string]func(arg string){
 			}
 		}()
 	},
-	// bare=STEP,STEP starts a process of its own, in a session of its own, that carries
-	// nothing by which its node could know it.
+	// bare=STEP,STEP starts a process of its own that carries nothing by which its
+	// node could know it.
 	"bare": func(list string) {
 		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 		must(err)
 		_, err = os.StartProcess(os.Args[0], append([]string{os.Args[0]}, strings.Split(list, ",")...), &os.ProcAttr{
-			Env: []string{"E2E=bare"}, Files: []*os.File{null, null, null}, Sys: &syscall.SysProcAttr{Setsid: true},
+			Env: []string{"E2E=bare"}, Files: []*os.File{null, null, null},
 		})
 		must(err)
 	},
