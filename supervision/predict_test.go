@@ -219,45 +219,53 @@ func (d *drawnTree) service() ChildSpec {
 // TestPredictionIsWhatComesToPass compares predictions with a node whose starts
 // and stops take their time, each a different one.
 func TestPredictionIsWhatComesToPass(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		root := drawTree(rt)
-		tree, err := Compile(root)
-		if err != nil {
-			rt.Skip(err.Error()) // an order that no list respects
-		}
-		w := newWorld(t, root, Options{Seed: rapid.Uint64().Draw(rt, "seed")})
-		for s := range tree.Root.Services {
-			id := s.Spec.ID
-			w.startIn[id] = time.Duration(rapid.IntRange(0, 20).Draw(rt, "start")) * time.Millisecond
-			w.readyIn[id] = time.Duration(rapid.IntRange(0, 20).Draw(rt, "ready")) * time.Millisecond
-			w.stopIn[id] = time.Duration(rapid.IntRange(0, 20).Draw(rt, "stop")) * time.Millisecond
-		}
-		id := rapid.SampledFrom(tree.StartOrder).Draw(rt, "who").Spec.ID
-		kind := rapid.SampledFrom([]ExitKind{Abnormal, Normal}).Draw(rt, "kind")
-		times := rapid.IntRange(1, 4).Draw(rt, "times")
-		p, err := Predict(tree, Options{}, id, kind, times)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		w.boot()
-		ends, last := 0, 0
-		for ; ends < times && w.alive(id); ends++ {
-			w.take()
-			last = len(w.notices)
-			w.exit(id, w.life(id).inc, kind)
-			w.run(20 * time.Second)
-		}
-		if ends != p.Ends {
-			rt.Fatalf("%s ended %d times, predicted %d", id, ends, p.Ends)
-		}
-		comparePrediction(rt, w, p, w.notices[last:])
-		if v := w.view(id); v.State != p.Child.State {
-			rt.Errorf("%s is %s, predicted %s", id, v.State, p.Child.State)
-		}
-		if (w.ended != nil) != p.Ended {
-			rt.Errorf("the node ended: %v, predicted %v", w.ended != nil, p.Ended)
-		}
-	})
+	for range 2 { // 200 graphs
+		rapid.Check(t, func(rt *rapid.T) { checkPrediction(t, rt) })
+	}
+}
+
+func checkPrediction(t *testing.T, rt *rapid.T) {
+	root := drawTree(rt)
+	tree, err := Compile(root)
+	if err != nil {
+		rt.Skip(err.Error()) // an order that no list respects
+	}
+	w := newWorld(t, root, Options{Seed: rapid.Uint64().Draw(rt, "seed")})
+	for s := range tree.Root.Services {
+		id := s.Spec.ID
+		w.startIn[id] = time.Duration(rapid.IntRange(0, 20).Draw(rt, "start")) * time.Millisecond
+		w.readyIn[id] = time.Duration(rapid.IntRange(0, 20).Draw(rt, "ready")) * time.Millisecond
+		w.stopIn[id] = time.Duration(rapid.IntRange(0, 20).Draw(rt, "stop")) * time.Millisecond
+	}
+	id := rapid.SampledFrom(tree.StartOrder).Draw(rt, "who").Spec.ID
+	kind := rapid.SampledFrom([]ExitKind{Abnormal, Normal}).Draw(rt, "kind")
+	times := rapid.IntRange(1, 4).Draw(rt, "times")
+	p, err := Predict(tree, Options{}, id, kind, times)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	w.boot()
+	if w.states() != "" || len(newForecast(tree, Options{}, "").alive) != len(tree.StartOrder) {
+		rt.Skip("not all services run; Predict starts from a node where they do")
+	}
+	ends, last := 0, 0
+	for ; ends < times && w.alive(id); ends++ {
+		w.take()
+		last = len(w.notices)
+		w.exit(id, w.life(id).inc, kind)
+		w.run(20 * time.Second)
+	}
+	if ends != p.Ends {
+		rt.Fatalf("%s ended %d times, predicted %d", id, ends, p.Ends)
+	}
+	rt.Log(w.take())
+	comparePrediction(rt, w, p, w.notices[last:])
+	if v := w.view(id); v.State != p.Child.State {
+		rt.Errorf("%s is %s, predicted %s", id, v.State, p.Child.State)
+	}
+	if (w.ended != nil) != p.Ended {
+		rt.Errorf("the node ended: %v, predicted %v", w.ended != nil, p.Ended)
+	}
 }
 
 // comparePrediction compares who was stopped and started, and that no wave came
@@ -278,7 +286,7 @@ func comparePrediction(t *rapid.T, w *world, p Prediction, notices []Notice) {
 		what      string
 		got, want []ChildID
 	}{{"stopped", stopped, slices.Concat(p.Stop...)}, {"started", started, slices.Concat(p.Start...)}, {"gave up", gaveUp, p.GaveUp}} {
-		if diff := cmp.Diff(sorted(c.want), sorted(c.got)); diff != "" {
+		if diff := cmp.Diff(byName(c.want), byName(c.got)); diff != "" {
 			t.Errorf("%s (-predicted +came to pass):\n%s", c.what, diff)
 		}
 	}
@@ -306,12 +314,11 @@ func inOrder(t *rapid.T, w *world, what string, got []ChildID, waves [][]ChildID
 	}
 }
 
-// needs tells whether d depends on p, directly or not.
 func needs(d, p *child) bool {
-	return slices.ContainsFunc(d.needs, func(l link) bool { return l.child == p || needs(l.child, p) })
+	return slices.ContainsFunc(d.needs, func(l link) bool { return l.child == p })
 }
 
-func sorted(ids []ChildID) []ChildID {
+func byName(ids []ChildID) []ChildID {
 	out := append([]ChildID{}, ids...)
 	slices.Sort(out)
 	return out
