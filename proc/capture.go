@@ -58,9 +58,11 @@ type cutter struct {
 
 // space returns where to read the next block to. It invalidates the lines delivered before.
 func (c *cutter) space() []byte {
-	c.buf = c.buf[:copy(c.buf, c.buf[c.done:])]
-	c.sought -= c.done
-	c.done = 0
+	if c.done > 0 {
+		c.buf = c.buf[:copy(c.buf, c.buf[c.done:])]
+		c.sought -= c.done
+		c.done = 0
+	}
 	if cap(c.buf)-len(c.buf) < readBlock || len(c.buf) == 0 && cap(c.buf) > 2*readBlock {
 		size := 2 * readBlock // a long line doubles it, its end gives it back
 		for size < len(c.buf)+readBlock {

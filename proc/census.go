@@ -1,9 +1,9 @@
 package proc
 
 import (
-	"maps"
-	"os"
+	"slices"
 	"sync"
+	"time"
 )
 
 // orphan is a child of ours that we did not fork: its own parent has died.
@@ -12,12 +12,17 @@ type orphan struct {
 	id identity
 }
 
+// longWalk is worth a rest of twice its time, so that walks never take more than a
+// third of a processor, however many services end at once.
+const longWalk = 200 * time.Microsecond
+
 // census lists the orphans. A thousand services that ask at once are answered by a few
 // walks: each asker gets the first one that begins after it asked.
 type census struct {
 	walking sync.Mutex
 	known   map[life]identity // as first seen: a program may overwrite its environment
 	ended   map[life]bool     // zombies of the last walk
+	rested  time.Time         // when the next one may begin
 
 	mu   sync.Mutex
 	next *walk
@@ -41,22 +46,24 @@ func (c *census) take(h *Host) *walk {
 	w.once.Do(func() {
 		c.walking.Lock()
 		defer c.walking.Unlock()
+		time.Sleep(time.Until(c.rested)) // lets more askers in
+		began := time.Now()
 		c.mu.Lock()
 		c.next = nil // who asks from here on is not served by this walk
 		c.mu.Unlock()
 		c.walk(h, w)
+		if took := time.Since(began); took > longWalk {
+			c.rested = began.Add(3 * took)
+		}
 	})
 	return w
 }
 
 // walk looks at every child of ours that we did not fork.
 func (c *census) walk(h *Host, w *walk) {
-	h.mu.Lock()
-	forked := maps.Clone(h.children) // one that is reaped from here on is no orphan
-	h.mu.Unlock()
 	known, ended := map[life]identity{}, map[life]bool{}
-	for _, pid := range childrenOf(os.Getpid()) {
-		if forked[pid] != nil || h.registered(pid) {
+	for _, pid := range h.strays() {
+		if h.registered(pid) { // it was being forked
 			continue
 		}
 		st, err := readStat(pid)
@@ -79,4 +86,12 @@ func (c *census) walk(h *Host, w *walk) {
 		w.alive = append(w.alive, orphan{st, id})
 	}
 	c.known, c.ended = known, ended
+}
+
+// strays lists the children of ours that we did not fork, zombies too. The kernel's
+// list skips some if others are reaped while it is read, hence the lock.
+func (h *Host) strays() []int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.DeleteFunc(adopted(), func(pid int) bool { return h.children[pid] != nil })
 }

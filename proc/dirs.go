@@ -1,9 +1,11 @@
 package proc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -56,7 +58,11 @@ type ownership struct{ uid, gid int }
 // keep makes path or, if it is there, sees to its mode and owner. The directory above
 // it is ours alone, so path is no link that somebody else has put there.
 func (o ownership) keep(path string) error {
-	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := o.give(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
 		return err
 	}
 	return o.give(path)
@@ -119,6 +125,10 @@ func (l *launch) writeConfig(context.Context) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
+	l.config = path
+	if l.configIsThere(dir) {
+		return nil
+	}
 	const fresh = configFile + ".tmp"
 	if err := dir.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -134,8 +144,25 @@ func (l *launch) writeConfig(context.Context) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	l.config = path
 	return dir.Rename(fresh, configFile)
+}
+
+// configIsThere says that the last incarnation was given the same config.
+func (l *launch) configIsThere(dir *os.Root) bool {
+	info, err := dir.Lstat(configFile)
+	if err != nil || info.Mode() != 0o600 || info.Size() != int64(len(l.spec.Config)) {
+		return false
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != l.account.uid {
+		return false
+	}
+	f, err := dir.OpenFile(configFile, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, info.Size()+1))
+	return err == nil && bytes.Equal(data, l.spec.Config)
 }
 
 // removeStaleSocket removes a socket on which nobody listens any more; anything else

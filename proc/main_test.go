@@ -57,10 +57,8 @@ func TestMain(m *testing.M) {
 
 // children are the behaviours of the test binary as a child.
 var children = map[string]func(arg string){
-	"exit":   func(arg string) { code, _ := strconv.Atoi(arg); os.Exit(code) },
-	"wait":   func(string) { fmt.Println("ready"); select {} },
-	"say":    func(arg string) { fmt.Print(arg) },
-	"stderr": func(arg string) { fmt.Fprint(os.Stderr, arg) },
+	"exit": func(arg string) { code, _ := strconv.Atoi(arg); os.Exit(code) },
+	"wait": func(string) { fmt.Println("ready"); select {} },
 	"env": func(string) {
 		for _, v := range os.Environ() {
 			fmt.Println(v)
@@ -101,8 +99,7 @@ var children = map[string]func(arg string){
 		}
 		respawn("hare", "on", &syscall.SysProcAttr{Setsid: true}, os.Environ())
 	},
-	"mumble": func(string) { fmt.Println("mumble"); fmt.Println("gave up"); os.Exit(4) },
-	"node":   nodeChild,
+	"node": nodeChild,
 }
 
 // respawn starts the test binary again, its output where ours goes.
@@ -180,9 +177,10 @@ func shortDir(t *testing.T) string {
 // childSpec is a service that is the test binary in the given mode.
 func childSpec(mode, arg string) *ServiceSpec {
 	return &ServiceSpec{
-		Name:       "svc",
-		Command:    []string{os.Args[0]},
-		Env:        []EnvVar{{childMode, mode}, {childArg, arg}},
+		Name:    "svc",
+		Command: []string{os.Args[0]},
+		// A child built with -race would take a second to end.
+		Env:        []EnvVar{{childMode, mode}, {childArg, arg}, {"GORACE", "atexit_sleep_ms=0"}},
 		StopSignal: syscall.SIGTERM,
 		Hooks:      Hooks{Timeout: patience},
 	}

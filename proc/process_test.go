@@ -83,7 +83,7 @@ func TestChildIsBornApart(t *testing.T) {
 
 func TestOutputStreamsAreApart(t *testing.T) {
 	h := newHost(t)
-	p := start(t, h, childSpec("stderr", "trouble"))
+	p := start(t, h, &ServiceSpec{Name: "svc", Command: []string{"sh", "-c", "printf trouble >&2"}})
 	if got := output(t, p.Stderr()); got != "trouble" {
 		t.Errorf("stderr got %q", got)
 	}

@@ -129,14 +129,32 @@ func childrenOf(pid int) []int {
 	}
 	var children []int
 	for _, tid := range tids {
-		data, err := readProc(pid, "task/"+tid+"/children")
-		if err != nil {
-			continue // the thread is over
-		}
-		for field := range strings.FieldsSeq(string(data)) {
-			if child, err := strconv.Atoi(field); err == nil {
-				children = append(children, child)
-			}
+		children = appendChildren(children, pid, tid)
+	}
+	return children
+}
+
+// adopted returns the children of our main thread: the kernel gives it every orphan.
+func adopted() []int {
+	if !hasChildrenFiles() {
+		return searchChildren(os.Getpid())
+	}
+	return appendChildren(nil, os.Getpid(), strconv.Itoa(os.Getpid()))
+}
+
+// appendChildren adds the children of one thread, none if it is over.
+func appendChildren(children []int, pid int, tid string) []int {
+	data, err := readProc(pid, "task/"+tid+"/children")
+	if err != nil {
+		return children
+	}
+	child := 0
+	for _, c := range data {
+		if c == ' ' {
+			children = append(children, child)
+			child = 0
+		} else {
+			child = 10*child + int(c-'0')
 		}
 	}
 	return children

@@ -113,10 +113,10 @@ func (h *Host) fork(r forkRequest) (*child, error) {
 // reap takes the status of every child that ended and is nobody's. It runs in the
 // Serve loop, so no registered child can appear between the look and the wait.
 func (h *Host) reap() {
-	for _, pid := range childrenOf(os.Getpid()) {
-		if !h.registered(pid) {
-			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
-		}
+	for _, pid := range h.strays() {
+		h.mu.Lock() // see strays
+		_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		h.mu.Unlock()
 	}
 }
 

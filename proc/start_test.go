@@ -157,6 +157,32 @@ func TestDirectoriesAndConfig(t *testing.T) {
 	}
 }
 
+// TestConfigOfTheNextLife has the config change, and the service meddle with it.
+func TestConfigOfTheNextLife(t *testing.T) {
+	h := newHost(t)
+	path := filepath.Join(h.serviceDir("svc"), "config.yaml")
+	s := childSpec("exit", "0")
+	for i, config := range []string{"a: 1\n", "a: 1\n", "b: 2\n", "c: 33\n", "c: 33\n"} {
+		s.Config = []byte(config)
+		p, err := h.Start(t.Context(), s, uint64(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		awaitGone(t, p)
+		p.Release()
+		got, err := os.ReadFile(path)
+		info, _ := os.Stat(path)
+		if err != nil || string(got) != config || info.Mode() != 0o600 {
+			t.Errorf("life %d: got %q, %v, %v, want %q", i, got, info.Mode(), err, config)
+		}
+		if i == 3 {
+			if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // on purpose
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // TestConfigFollowsNoLink has the service's user put links where its config is written.
 func TestConfigFollowsNoLink(t *testing.T) {
 	h := newHost(t)

@@ -69,6 +69,9 @@ type remains struct {
 // run looks and stops until it finds nobody: a process may fork while it is looked for.
 func (sw *sweep) run(ctx context.Context) error {
 	for {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		alive, err := sw.look()
 		if err != nil {
 			return err

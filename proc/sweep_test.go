@@ -33,6 +33,9 @@ func nodeChild(dir string) {
 				fmt.Println(err)
 				os.Exit(1)
 			}
+			if s.Name == "gone" {
+				<-p.Exited()
+			}
 			line := make([]byte, len("ready\n"))
 			if _, err := p.Stdout().Read(line); err != nil || string(line) != "ready\n" {
 				fmt.Println(s.Name, err, string(line))
@@ -48,7 +51,7 @@ func leftBehind(dir string) []*ServiceSpec {
 	good, deaf, gone, bare := childSpec("wait", ""), childSpec("stubborn", ""), childSpec("escape", ""), childSpec("background", "")
 	good.Name, deaf.Name, gone.Name, bare.Name = "good", "deaf", "gone", "bare"
 	good.UnixSocket = filepath.Join(dir, "svc", "good", "stale.sock")
-	bare.Command = []string{"/bin/sh", "-c", `"` + os.Args[0] + `"; wait; exec sleep 1000`}
+	bare.Command = []string{"/bin/sh", "-c", `"` + os.Args[0] + `" >/dev/null; echo ready; exec sleep 1000`}
 	for _, s := range []*ServiceSpec{deaf, gone, bare} {
 		s.StopGrace = 300 * time.Millisecond
 	}
@@ -88,14 +91,14 @@ func TestSweepStopsWhatADeadNodeLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Leftover{
-		{Service: "bare", Incarnation: 7, Name: "sleep"},
+		{Service: "bare", Incarnation: 7},
 		{Service: "bare", Incarnation: 7, Killed: true},
 		{Service: "deaf", Incarnation: 7, Killed: true},
 		{Service: "gone", Incarnation: 7, Killed: true},
 		{Service: "good", Incarnation: 7},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Leftover{}, "Pid", "Name"),
-		cmpopts.SortSlices(func(a, b Leftover) bool { return a.Service+a.Name < b.Service+b.Name })); diff != "" {
+		cmpopts.SortSlices(func(a, b Leftover) bool { return fmt.Sprint(a.Service, a.Killed) < fmt.Sprint(b.Service, b.Killed) })); diff != "" {
 		t.Errorf("left over (-want +got):\n%s", diff)
 	}
 	for _, l := range got {
