@@ -96,16 +96,19 @@ func (f *forecast) end(inc uint64, kind ExitKind) {
 	c := f.m.children[f.id]
 	before := c.total
 	f.step(ChildExited{ID: f.id, Incarnation: inc, Kind: kind, Reason: ReasonExit})
-	if c.total > before {
-		even := c.spec().Backoff
-		even.Jitter = 0
-		f.delay = even.Delay(c.row, 0)
-	}
 	counts := c
 	if c.spec().Intensity == nil {
 		counts = c.sup.self
 	}
 	f.counter = counts.view(f.now)
+	if c.total > before {
+		even := c.spec().Backoff
+		even.Jitter = 0
+		f.delay = even.Delay(c.row, 0)
+		if f.counter.InWindow > f.counter.Limit.Max {
+			f.delay = max(f.delay, even.Max)
+		}
+	}
 	f.settle()
 }
 

@@ -126,6 +126,10 @@ func TestPredictedDelayIsThatOfTheLastEnd(t *testing.T) {
 			t.Errorf("end %d: %v, want %v", n+1, got, want)
 		}
 	}
+	kept := under("root", OneForOne, Graph, onExhausted(Keep, limited(1, delayed(time.Second, service("a")))))
+	if got := predict(t, kept, "a", Abnormal, 2).Delay; got != 8*time.Second {
+		t.Errorf("beyond a limit that is kept to: %v, want 8s", got)
+	}
 }
 
 func TestOnlyServicesArePredicted(t *testing.T) {
