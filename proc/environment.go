@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,7 +103,8 @@ func (i Inherit) passes(name string) bool {
 }
 
 // Expand replaces ${BLACKHOLE_…} in text by the value in env, by nothing if it is not
-// there. All else, dollars too, stays as it is.
+// there. Two dollars in front of {BLACKHOLE_…} stand for one that means itself; all
+// else, dollars too, stays as it is.
 func Expand(env []string, text string) string {
 	return expand(text, func(name string) string {
 		value, _ := getenv(env, name)
@@ -118,23 +120,21 @@ func expandAll(env, texts []string) []string {
 	return out
 }
 
+// runtimeVariable is what expand looks for, with all dollars in front of it.
+var runtimeVariable = regexp.MustCompile(`\$+\{BLACKHOLE_[A-Z0-9_]+\}`)
+
 func expand(text string, value func(name string) string) string {
-	var out strings.Builder
-	for {
-		before, rest, found := strings.Cut(text, "${BLACKHOLE_")
-		out.WriteString(before)
-		if !found {
-			return out.String()
-		}
-		name, after, closed := strings.Cut(rest, "}")
-		if closed && name != "" && variableName(name) == name {
-			out.WriteString(value("BLACKHOLE_" + name))
-			text = after
-		} else {
-			out.WriteString("${BLACKHOLE_")
-			text = rest
-		}
+	if !strings.Contains(text, "{BLACKHOLE_") {
+		return text
 	}
+	return runtimeVariable.ReplaceAllStringFunc(text, func(found string) string {
+		dollars := strings.IndexByte(found, '{')
+		kept, name := found[:dollars/2], found[dollars:]
+		if dollars%2 == 0 {
+			return kept + name
+		}
+		return kept + value(name[1:len(name)-1])
+	})
 }
 
 func lookup(vars []EnvVar, name string) string {

@@ -106,6 +106,10 @@ func TestExpand(t *testing.T) {
 		"${BLACKHOLE_A:-b}":                  "${BLACKHOLE_A:-b}",
 		"${BLACKHOLE_${BLACKHOLE_PORT}}":     "${BLACKHOLE_80}",
 		"${BLACKHOLE_PORT}${BLACKHOLE_PORT}": "8080",
+		"$${BLACKHOLE_PORT}":                 "${BLACKHOLE_PORT}",
+		"$$${BLACKHOLE_PORT}":                "$80",
+		"$$$${BLACKHOLE_PORT}":               "$${BLACKHOLE_PORT}",
+		"$$ $${HOME}":                        "$$ $${HOME}",
 	} {
 		if got := Expand(env, in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
