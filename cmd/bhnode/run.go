@@ -57,6 +57,7 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 	}
 	a.err.printf("bhnode %s  node %s  config %s\n", ownVersion().Version, cfg.Node.Name, src)
 	a.warn(cfg)
+	onTerminal := hasTerminal()
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -69,7 +70,7 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 	ended := make(chan error, 1)
 	go func() {
 		defer stopServing()
-		ended <- d.run(serving, signals, tell)
+		ended <- d.run(serving, signals, onTerminal, tell)
 	}()
 	d.host.Serve(serving)
 	err = <-ended
@@ -77,7 +78,7 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 }
 
 // run sweeps, starts the node and sees it to its end.
-func (d *daemon) run(ctx context.Context, signals <-chan os.Signal, tell *launcher) error {
+func (d *daemon) run(ctx context.Context, signals <-chan os.Signal, onTerminal bool, tell *launcher) error {
 	if err := d.sweep(ctx); err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal, tell *launch
 			hold.ready(b)
 			tell.ready()
 		case sig := <-signals:
-			if sig == syscall.SIGHUP && !hasTerminal() {
+			if sig == syscall.SIGHUP && !onTerminal {
 				d.log.Warn().Msg("SIGHUP was ignored: a reload is not yet supported")
 				continue
 			}
@@ -118,8 +119,12 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal, tell *launch
 }
 
 // hasTerminal tells whether there is a controlling terminal, whose end SIGHUP
-// means then.
+// means then, and nobody asked (nohup) to outlive it. It has to be asked at the
+// start: at its end a terminal is not there any more.
 func hasTerminal() bool {
+	if signal.Ignored(syscall.SIGHUP) {
+		return false
+	}
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return false
