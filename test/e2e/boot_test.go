@@ -95,3 +95,26 @@ services:
 		t.Errorf("late was started: %q", got)
 	}
 }
+
+func TestAtMostSoManyServicesStartAtOnce(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, `
+defaults: {command: "@self run"}
+services: {a: {}, b: {}, c: {}, d: {}, e: {}, f: {}}
+`, "max_parallel_starts: 2")
+	n.up()
+	under, most := 0, 0
+	for _, e := range n.log.all() {
+		switch e.Type {
+		case "service.starting":
+			under++
+		case "service.ready":
+			under--
+		}
+		most = max(most, under)
+	}
+	if most != 2 {
+		t.Errorf("got %d starts under way at once, want 2", most)
+	}
+	n.stop()
+}

@@ -164,3 +164,26 @@ services:
 	}
 	n.stop()
 }
+
+func TestAnEdgeThatDoesNotRestartOnlyOrdersStartAndStop(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, `
+defaults: {command: "@self run", restart: {initial_delay: 10ms}}
+services:
+  db: {}
+  off: {enabled: false}
+  loose: {depends_on: {db: {restart: false}, off: {required: false}, gone: {required: false}}}
+  early: {depends_on: {db: {condition: started}}}
+`)
+	n.up()
+	n.checkOrder(n.log.all(), "started db/1", "starting early/1")
+	n.checkOrder(n.log.all(), "ready db/1", "starting loose/1")
+	before := n.kill("db", syscall.SIGKILL)
+	n.await("service.ready", "early", 2)
+	n.await("service.ready", "db", 2)
+	n.checkBrief(n.since(before), "exited stopped", "exited db/1", "stopped early/1")
+	before = n.now()
+	n.stop()
+	n.checkOrder(n.since(before), "stopped loose/1", "stopping db/2")
+	n.checkOrder(n.since(before), "stopped early/2", "stopping db/2")
+}

@@ -182,13 +182,13 @@ func (n *node) awaitWhere(what string, fits func(event) bool) event {
 			return all[0]
 		}
 		if !running {
-			n.t.Fatalf("bhnode has ended without %s\n%s", what, n.story())
+			n.t.Fatalf("bhnode has ended without %s", what)
 		}
 		select {
 		case <-more:
 		case <-n.gone:
 		case <-deadline.C:
-			n.t.Fatalf("got no %s\n%s", what, n.story())
+			n.t.Fatalf("got no %s", what)
 		}
 	}
 }

@@ -97,3 +97,34 @@ services:
 	})
 	n.stop()
 }
+
+func TestATransientSupervisorThatGivesUpStaysDownAndTheNodeRunsOn(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, `
+tree:
+  - supervisor: data
+    max_restarts: 0
+    restart: transient
+    children: [flaky, calm]
+defaults: {command: "@self run", restart: {max_restarts: unlimited, initial_delay: 10ms}}
+services:
+  flaky: {}
+  calm: {}
+  clock: {}
+`)
+	n.up()
+	before := n.kill("flaky", syscall.SIGKILL)
+	n.awaitAfter(before, "supervisor.gave_up", "data", 0)
+	n.awaitAfter(before, "service.stopped", "calm", 1)
+	n.checkBrief(n.since(before), "exited stopped starting", "exited flaky/1", "stopped calm/1")
+	for _, s := range n.status().Services {
+		if up := s.State == "running"; up != (s.Name == "clock") {
+			t.Errorf("got %s %s, want only clock to run", s.Name, s.State)
+		}
+	}
+	n.do("start", "flaky") // a person may
+	if got := n.service("flaky"); got.State != "running" || got.Incarnation != 2 {
+		t.Errorf("got flaky %s/%d after start, want running, incarnation 2", got.State, got.Incarnation)
+	}
+	n.stop()
+}

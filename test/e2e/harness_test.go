@@ -28,6 +28,7 @@ type node struct {
 	socket string
 	rundir string
 	env    []string // besides the test's own
+	tty    *os.File // its controlling terminal, nil: none
 
 	cmd    *exec.Cmd
 	gone   chan struct{} // the process has ended and its events are all read
@@ -111,6 +112,11 @@ func (n *node) run(args ...string) {
 	n.stderr.reset()
 	n.cmd = n.command(context.Background(), append([]string{"run"}, args...)...)
 	n.cmd.Stdout, n.cmd.Stderr = n.stdout, n.stderr
+	// Never the terminal the tests run on.
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if n.tty != nil {
+		n.cmd.Stdin, n.cmd.Stdout, n.cmd.SysProcAttr.Setctty = n.tty, n.tty, true
+	}
 	n.cmd.WaitDelay = patience // a service has its own pipes; if one has ours, this says so
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)
@@ -166,7 +172,7 @@ func (n *node) wait() int {
 	select {
 	case <-n.gone:
 	case <-time.After(patience):
-		n.t.Fatalf("bhnode runs on\n%s", n.story())
+		n.t.Fatal("bhnode runs on")
 	}
 	if strings.Contains(n.stderr.String(), "DATA RACE") {
 		n.t.Errorf("bhnode has a data race:\n%s", n.stderr)
@@ -179,7 +185,7 @@ func (n *node) stop() {
 	n.t.Helper()
 	n.signal(syscall.SIGTERM)
 	if code := n.wait(); code != 0 {
-		n.t.Fatalf("got exit code %d after SIGTERM, want 0\n%s", code, n.story())
+		n.t.Fatalf("got exit code %d after SIGTERM, want 0", code)
 	}
 }
 
@@ -221,7 +227,7 @@ func (n *node) do(args ...string) string {
 	n.t.Helper()
 	out, err, code := n.cli(args...)
 	if code != 0 {
-		n.t.Fatalf("bhnode %s: exit code %d\n%s%s\n%s", strings.Join(args, " "), code, out, err, n.story())
+		n.t.Fatalf("bhnode %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, err)
 	}
 	return out
 }
@@ -244,7 +250,7 @@ func (n *node) cleanUp() {
 		select {
 		case <-n.gone:
 		case <-time.After(patience):
-			n.t.Errorf("bhnode does not end after SIGTERM\n%s", n.story())
+			n.t.Error("bhnode does not end after SIGTERM")
 			_ = n.cmd.Process.Kill()
 			<-n.gone
 		}

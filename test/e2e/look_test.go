@@ -100,7 +100,7 @@ func (n *node) eventually(what string, so func() bool) {
 	defer again.Stop()
 	for end := time.Now().Add(patience); !so(); <-again.C {
 		if time.Now().After(end) {
-			n.t.Fatalf("it never was so: %s\n%s", what, n.story())
+			n.t.Fatalf("it never was so: %s", what)
 		}
 	}
 }
@@ -138,7 +138,7 @@ func (n *node) kill(service string, sig syscall.Signal) event {
 	n.t.Helper()
 	pid := n.service(service).PID
 	if pid == 0 {
-		n.t.Fatalf("%s does not run\n%s", service, n.story())
+		n.t.Fatalf("%s does not run", service)
 	}
 	now := n.now()
 	if err := syscall.Kill(pid, sig); err != nil {
