@@ -38,6 +38,8 @@ func NewControl(n *Node) *Control { return &Control{node: n, health: health.NewS
 func (s *Control) Server(allowed func(uid int) bool) *grpc.Server {
 	server := grpc.NewServer(
 		grpc.Creds(peerCredentials{allowed}),
+		grpc.UnaryInterceptor(admitUnary),
+		grpc.StreamInterceptor(admitStream),
 		grpc.MaxRecvMsgSize(1<<20),
 	)
 	bhnodev1.RegisterNodeServer(server, s)

@@ -7,18 +7,23 @@ import (
 	"net"
 	"syscall"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 )
 
 // peerCredentials lets the kernel say who is at the other end of a unix socket
 // (unix(7), SO_PEERCRED).
 type peerCredentials struct{ allowed func(uid int) bool }
 
-// peerInfo is what a connection says about its peer.
+// peerInfo is what a connection says about its peer. Who is not allowed is answered
+// call by call, as a connection that is just closed says nothing.
 type peerInfo struct {
 	credentials.CommonAuthInfo
-	uid int
+	uid     int
+	allowed bool
 }
 
 // AuthType implements credentials.AuthInfo.
@@ -36,13 +41,37 @@ func peerUID(ctx context.Context) (uid int, ok bool) {
 // ServerHandshake implements credentials.TransportCredentials.
 func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	uid, err := uidOf(conn)
-	if err == nil && !c.allowed(uid) {
-		err = fmt.Errorf("uid %d may not control this node", uid)
-	}
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}
-	return conn, peerInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, uid}, nil
+	return conn, peerInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, uid, c.allowed(uid)}, nil
+}
+
+// admit refuses a call of a peer that is not allowed.
+func admit(ctx context.Context) error {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return status.Error(codes.PermissionDenied, "nobody may control this node unseen")
+	}
+	info, ok := p.AuthInfo.(peerInfo)
+	if !ok || !info.allowed {
+		return status.Errorf(codes.PermissionDenied, "uid %d may not control this node", info.uid)
+	}
+	return nil
+}
+
+func admitUnary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if err := admit(ctx); err != nil {
+		return nil, err
+	}
+	return handle(ctx, request)
+}
+
+func admitStream(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if err := admit(stream.Context()); err != nil {
+		return err
+	}
+	return handle(server, stream)
 }
 
 func uidOf(conn net.Conn) (int, error) {
