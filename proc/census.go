@@ -31,9 +31,10 @@ type census struct {
 type walk struct {
 	once  sync.Once
 	alive []orphan
-	// died are those that were found dead for the first time. What they have started
-	// may have become ours too late for this walk.
-	died []orphan
+	// unsure are those that were found dead for the first time, as what they have
+	// started may have become ours too late for this walk, and those who cannot say
+	// whose they are just now.
+	unsure []orphan
 }
 
 func (c *census) take(h *Host) *walk {
@@ -68,19 +69,22 @@ func (c *census) walk(h *Host, w *walk) {
 		}
 		st, err := readStat(pid)
 		if err != nil {
-			w.died = append(w.died, orphan{})
+			w.unsure = append(w.unsure, orphan{})
 			continue
 		}
 		id := c.known[st.life()]
 		if st.dead() {
 			ended[st.life()] = true
 			if !c.ended[st.life()] {
-				w.died = append(w.died, orphan{st, id})
+				w.unsure = append(w.unsure, orphan{st, id})
 			}
 			continue
 		}
 		if id.id == "" {
 			id, _ = readIdentity(pid) // not readable: told by its session
+		}
+		if id.id == "" && st.noEnv {
+			w.unsure = append(w.unsure, orphan{st, id})
 		}
 		known[st.life()] = id
 		w.alive = append(w.alive, orphan{st, id})

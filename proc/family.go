@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -35,6 +37,13 @@ type family struct {
 	host   *Host
 	leader *child
 	killed atomic.Bool
+
+	looking sync.Mutex
+	seen    map[life]bool // found by earlier looks: one that ends can no longer say whose it is
+}
+
+func newFamily(h *Host, leader *child) *family {
+	return &family{host: h, leader: leader, seen: map[life]bool{}}
 }
 
 // life tells a process from a later one of the same number.
@@ -65,21 +74,28 @@ func (f *family) owns(o orphan) bool {
 	return other == nil || other == f.leader
 }
 
-// lookAgain bounds how often a look is repeated because somebody died meanwhile.
-const lookAgain = 10
-
-// left returns what is alive of the family, parents before children. A process that
-// hops, each starting the next, may be missed while it hops: then it leaves dead behind.
+// left returns what is alive of the family, parents before children.
 func (f *family) left() []procStat {
-	for n := 0; ; n++ {
-		found, sure := f.look()
-		if sure || len(found) > 0 || n == lookAgain {
-			return found
-		}
-	}
+	found, _ := f.leftForSure()
+	return found
 }
 
+// leftForSure repeats a look that found nobody and is not sure, a few times only:
+// others' processes may come and go for ever.
+func (f *family) leftForSure() (found []procStat, sure bool) {
+	for range 3 {
+		if found, sure = f.look(); sure || len(found) > 0 {
+			break
+		}
+	}
+	return found, sure
+}
+
+// look looks once. It is not sure that it has found all while processes hop, each
+// starting the next, as those leave dead behind.
 func (f *family) look() (found []procStat, sure bool) {
+	f.looking.Lock()
+	defer f.looking.Unlock()
 	for _, c := range f.forked() {
 		if st, err := readStat(c.pid); err == nil && !st.dead() && st.start == c.start {
 			found = append(found, st)
@@ -87,31 +103,32 @@ func (f *family) look() (found []procStat, sure bool) {
 	}
 	w := f.host.orphans.take(f.host)
 	for _, o := range w.alive {
-		if f.owns(o) {
+		if f.seen[o.life()] || f.owns(o) {
 			found = append(found, o.procStat)
 		}
 	}
-	seen := make(map[life]bool, len(found))
+	had := make(map[life]bool, len(found))
 	for _, st := range found {
-		seen[st.life()] = true
+		had[st.life()] = true
 	}
 	for i := 0; i < len(found); i++ { // found grows
 		for _, st := range descend(found[i]) {
-			if !seen[st.life()] {
-				seen[st.life()] = true
+			if !had[st.life()] {
+				had[st.life()] = true
 				found = append(found, st)
 			}
 		}
 	}
-	return found, !slices.ContainsFunc(w.died, f.mayOwn)
+	maps.Copy(f.seen, had)
+	return found, !slices.ContainsFunc(w.unsure, f.mayOwn)
 }
 
-// mayOwn says whether a dead orphan can have been of the family.
+// mayOwn says whether an orphan that does not say whose it is can be of the family.
 func (f *family) mayOwn(o orphan) bool {
 	if o.id.id != "" || o.session == f.leader.pid {
 		return f.owns(o)
 	}
-	return !f.host.registered(o.session)
+	return !f.host.registered(o.session) && !f.host.registered(o.pid)
 }
 
 // forked returns the live children of ours that are of the family: its leader, and
@@ -205,8 +222,9 @@ func gone(err error) error {
 
 // The family is polled, as without a cgroup no event says that it is gone.
 const (
-	pollFirst = time.Millisecond
-	pollMost  = 50 * time.Millisecond
+	pollFirst  = time.Millisecond
+	pollMost   = 50 * time.Millisecond
+	pollUnsure = 8 // looks that found nobody but were not sure, until that is taken for nobody
 )
 
 // awaitGone returns when nothing is left of the family. After a kill it kills what appears since.
@@ -218,12 +236,17 @@ func (f *family) awaitGone(ctx context.Context) error {
 	}
 	pause := time.NewTimer(0)
 	defer pause.Stop()
+	unsure := 0
 	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
-		if len(f.left()) == 0 {
-			return nil
-		}
-		if f.killed.Load() {
+		found, sure := f.leftForSure()
+		switch {
+		case len(found) > 0 && f.killed.Load():
 			_ = f.kill() // who may not be killed is waited for
+		case len(found) > 0:
+		case sure || unsure == pollUnsure:
+			return nil
+		default:
+			unsure++
 		}
 		pause.Reset(wait)
 		select {

@@ -76,7 +76,7 @@ func (h *Host) RunHook(
 	}
 	tail := make(chan string, 1)
 	go func() { tail <- readTail(r) }()
-	ended := (&family{host: h, leader: c}).see(ctx)
+	ended := newFamily(h, c).see(ctx)
 	_ = r.SetReadDeadline(time.Now().Add(hookDrain))
 	output = <-tail
 	exit := c.end()

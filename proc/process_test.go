@@ -335,9 +335,7 @@ func TestNothingLeaks(t *testing.T) {
 	for i := range 100 {
 		cycle(i + 1)
 	}
-	if after := fds(); len(after) > len(before) {
-		t.Errorf("descriptors before %v\nafter %v", before, after)
-	}
+	eventually(t, fmt.Sprintf("no more descriptors than before: %v", before), func() bool { return len(fds()) <= len(before) })
 	eventually(t, "no child is left", func() bool { return len(childrenOf(os.Getpid())) == 0 })
 }
 

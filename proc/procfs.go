@@ -18,6 +18,7 @@ type procStat struct {
 	comm                              string
 	state                             byte
 	start                             uint64 // clock ticks since boot
+	noEnv                             bool   // it cannot be asked whose it is: amid an exec, or ending
 }
 
 // dead says that nothing of it runs. The leader of a process whose other threads
@@ -41,11 +42,12 @@ func parseStat(pid int, line string) (procStat, error) {
 		return procStat{}, fmt.Errorf("cannot read the stat of process %d: %q", pid, line)
 	}
 	f := strings.Fields(line[end+1:])
-	const state, ppid, pgrp, session, threads, start = 0, 1, 2, 3, 17, 19
+	const state, ppid, pgrp, session, threads, start, envEnd = 0, 1, 2, 3, 17, 19, 48
 	if len(f) <= start {
 		return procStat{}, fmt.Errorf("cannot read the stat of process %d: %q", pid, line)
 	}
 	st := procStat{pid: pid, comm: line[open+1 : end], state: f[state][0]}
+	st.noEnv = len(f) > envEnd && f[envEnd] == "0"
 	var errs [5]error
 	st.ppid, errs[0] = strconv.Atoi(f[ppid])
 	st.pgrp, errs[1] = strconv.Atoi(f[pgrp])

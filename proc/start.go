@@ -169,7 +169,7 @@ func (l *launch) spawn(ctx context.Context) (err error) {
 		return err
 	}
 	p.main = main
-	p.family = &family{host: l.host, leader: main}
+	p.family = newFamily(l.host, main)
 	l.record(main.pid, main.start)
 	return nil
 }
