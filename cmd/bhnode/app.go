@@ -66,7 +66,7 @@ configuration; 3 no node answers; 4 no such service; 5 denied.`,
 	asGroup(root)
 	addGroup(root, "node", "The node:", newRunCommand(a), newShutdownCommand(a), newServiceCommand())
 	addGroup(root, "look", "What it does:", newStatusCommand(a), newHealthCommand(a), newTreeCommand(a),
-		newLogsCommand(a), newEventsCommand(a))
+		newLogsCommand(a), newEventsCommand(a), newWhyCommand(a))
 	addGroup(root, "services", "What it is to do:", newStartCommand(a), newStopCommand(a), newRestartCommand(a),
 		newPauseCommand(a), newResumeCommand(a), newSignalCommand(a))
 	addGroup(root, "more", "Besides:", newConfigCommand(a), newPlanCommand(a), newWhatifCommand(a), newVersionCommand(a), newCompletionCommand(a))
