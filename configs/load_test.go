@@ -227,7 +227,7 @@ func TestDefaults(t *testing.T) {
 	s := c.Services[0]
 	wantSpec := proc.ServiceSpec{
 		Name: "a", Command: []string{"/bin/a"}, Inherit: proc.Inherit{All: true}, WorkingDir: "/etc/bh",
-		DataDir: "/etc/bh/data/a", LogLevel: "info", StopSignal: syscall.SIGTERM,
+		DataDir: "/etc/bh/data/a", LogLevel: "info", StopSignal: syscall.SIGTERM, StopGrace: 30 * time.Second,
 		Hooks: proc.Hooks{Timeout: 30 * time.Second},
 		Probe: proc.ProbeSpec{Type: proc.ProbeNone, Timeout: 3 * time.Second},
 	}

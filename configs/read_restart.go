@@ -118,8 +118,10 @@ func (d *decoder) readShutdown(s *draft) {
 		s.svc.child.Shutdown = supervision.Shutdown{Mode: supervision.Infinity}
 	case brutalKill:
 		s.svc.child.Shutdown = supervision.Shutdown{Mode: supervision.BrutalKill}
+		s.svc.StopGrace = time.Nanosecond
 	default:
 		s.svc.child.Shutdown = supervision.Shutdown{Mode: supervision.Timed, Grace: grace}
+		s.svc.StopGrace = max(grace, time.Nanosecond)
 	}
 	o.done()
 }
