@@ -23,6 +23,18 @@ type Leftover struct {
 	Stuck       bool // it is still there, though killed
 }
 
+// String names it as a person would look for it: "web/2: 4711 (postgres), killed".
+func (l Leftover) String() string {
+	text := fmt.Sprintf("%s/%d: %d (%s)", l.Service, l.Incarnation, l.Pid, l.Name)
+	switch {
+	case l.Stuck:
+		text += ", still there though killed"
+	case l.Killed:
+		text += ", killed"
+	}
+	return text
+}
+
 const (
 	sweepGrace = 10 * time.Second // at most, to end by themselves
 	sweepStuck = 10 * time.Second // after SIGKILL
