@@ -55,6 +55,19 @@ var moreSteps = map[string]func(arg string){
 	},
 	// own listens on the service's socket, in the mode a service's sockets have.
 	"own": func(string) { go hold(listen()) },
+	// bind listens on the service's port and its socket, and ends if one is taken.
+	"bind": func(string) {
+		if path := os.Getenv("BLACKHOLE_SOCKET"); path != "" {
+			lis, err := net.Listen("unix", path)
+			must(err)
+			go hold(lis)
+		}
+		if port := os.Getenv("BLACKHOLE_PORT"); port != "" {
+			lis, err := net.Listen("tcp", "127.0.0.1:"+port)
+			must(err)
+			go hold(lis)
+		}
+	},
 	// report=N prints a line at every signal N.
 	"report": func(n string) {
 		got := make(chan os.Signal, 8)
