@@ -63,7 +63,7 @@ type child struct {
 	stopReason Reason
 	stopAgain  bool // goes pending then, even if temporary
 	inWay      bool // what it needs stops after it
-	blockers   int  // dependents that are in its way
+	blockers   int  // direct dependents that are, or have something, in its way
 	gate       *gate
 	counted    bool   // in gate.stops
 	lead       *child // starts first, once its back-off is over
@@ -152,6 +152,19 @@ func (c *child) staysDown() bool {
 	case recorded, exhausted, abandoned, finished, dismissed, retired, ignored:
 	}
 	return true
+}
+
+// isStalled tells whether a dependency that stays down keeps c down.
+func (c *child) isStalled() bool {
+	if c.alive() {
+		return false
+	}
+	for _, l := range c.needs {
+		if d := l.child; d.stuck || !d.alive() && !d.meets(l.Condition) && d.staysDown() {
+			return true
+		}
+	}
+	return false
 }
 
 // hasSettled tells whether the start of c is over, or does not come as things are.

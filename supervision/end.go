@@ -1,5 +1,7 @@
 package supervision
 
+import "slices"
+
 // started: the process of c runs.
 func (m *Machine) started(c *child, e ChildStarted) {
 	c.running, c.pid = true, e.Pid
@@ -150,7 +152,7 @@ func (m *Machine) ended(c *child, e ChildExited) {
 	case !c.sup.open():
 	case !c.sup.sequence():
 		m.judge(c, e)
-	case m.startsNow(c) && c.failedToStart(e):
+	case c.sup.starts(c) && c.failedToStart(e):
 		m.startFailed(c, e)
 	default:
 		c.unjudged = &e
@@ -164,10 +166,9 @@ func (c *child) failedToStart(e ChildExited) bool {
 	return !c.ran && (e.Kind == Abnormal || c.nested != nil && c.nested.ended == EndIntensity)
 }
 
-// startsNow tells whether c is the child that its busy supervisor starts.
-func (m *Machine) startsNow(c *child) bool {
-	op := c.sup.op
-	return op != nil && len(op.starts) > 0 && op.starts[0] == c
+// starts tells whether c, which has ended, was being started by s.
+func (s *supervisor) starts(c *child) bool {
+	return s.op != nil && slices.Contains(s.op.starts, c)
 }
 
 // noteExit notes the end of a life. What nobody asked for has no cause but the

@@ -206,8 +206,7 @@ func (m *Machine) takeDown(lead *child, set []*child) {
 	})
 	m.join(set)
 	if lead.sup.sequence() {
-		slices.SortFunc(op.starts, byIndex)
-		lead.sup.op = op
+		m.run(lead.sup, op)
 	}
 	m.touch(lead)
 }

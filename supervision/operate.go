@@ -137,13 +137,19 @@ func (m *Machine) operatorStop(c *call, named []*child, e Operate) {
 	m.keepHolds()
 }
 
-// layDown forgets that a child which is down was to be restarted.
+// layDown has a child that is under a hold stay down, and nobody wait for it.
 func (m *Machine) layDown(c *child, cause uint64) {
 	m.release(c)
 	if c.alive() {
 		return
 	}
-	c.cause, c.unjudged, c.manual = cause, nil, false
+	c.cause, c.manual = cause, false
+	m.leaveAtThat(c)
+}
+
+// leaveAtThat forgets that a child which is down was to be restarted, or judged.
+func (m *Machine) leaveAtThat(c *child) {
+	c.unjudged = nil
 	if c.rest == backingOff || c.rest == retrying || c.rest == recorded {
 		m.setRest(c, pending)
 	}
@@ -327,8 +333,13 @@ func (t target) reached(op Operation) (bool, error) {
 		return true, nil
 	case pending, backingOff, retrying:
 	}
-	if s := c.sup.self; !s.alive() && s.sup != nil && s.staysDown() {
-		return true, &OperationError{c.id(), "was not started: its supervisor has ended"}
+	switch {
+	case !c.staysDown():
+		return false, nil
+	case c.heldUp():
+		return true, &OperationError{c.id(), "waits for " + string(c.lead.id()) + ", which is down for good"}
+	case c.sup.isPaused():
+		return true, &OperationError{c.id(), "waits for its supervisor to be resumed"}
 	}
-	return false, nil
+	return true, &OperationError{c.id(), "was not started: its supervisor has ended"}
 }

@@ -351,6 +351,34 @@ func TestRepliesTellWhatBecameOfACommand(t *testing.T) {
 	w.wantReply(c, "command was given up: the node is stopping")
 }
 
+func TestCommandsOnWhatStaysDownAreAnswered(t *testing.T) {
+	w := booted(t, under("root", OneForAll, Graph, delayed(time.Minute, service("a")), limited(0, service("b"))))
+	w.startIn["a"] = time.Second
+	call := w.restart("a")
+	w.run(0)
+	w.crash("b") // has failed; a waits for it
+	w.run(time.Minute)
+	w.wantReply(call, "a waits for b, which is down for good")
+
+	w = booted(t, under("root", OneForOne, Graph, typed(Transient, nested(intense(under("n", OneForOne, Graph, service("a"), service("b")), 0)))))
+	w.startIn["a"] = time.Second
+	call = w.restart("a")
+	w.run(0)
+	w.crash("b")
+	w.run(time.Minute)
+	w.wantReply(call, "a was not started: its supervisor has ended")
+
+	w = booted(t, under("root", RestForOne, Graph, service("a"), service("b", "a")))
+	w.startIn["b"] = time.Second
+	call = w.restart("b")
+	w.run(0)
+	w.operate(OpPause, false, "root")
+	w.crash("a")
+	w.startUp("a")
+	w.run(time.Minute)
+	w.wantReply(call, "")
+}
+
 func TestStartDuringStopAndStopDuringStart(t *testing.T) {
 	w := booted(t, chainOf(Graph))
 	w.stopIn["web"], w.readyIn["web"] = 2*time.Second, 2*time.Second

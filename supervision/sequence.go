@@ -1,6 +1,9 @@
 package supervision
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+)
 
 // operation is what a supervisor with order Sequence is busy with: it starts
 // children in the order of its list, one after the other.
@@ -28,22 +31,57 @@ func (m *Machine) send(c *child, retry bool) {
 // it is not busy.
 func (m *Machine) advance(s *supervisor) {
 	for {
-		switch {
-		case s.op != nil:
-			if !m.startNext(s) {
-				return
-			}
+		if s.op != nil && m.startNext(s) {
 			s.op = nil
 			m.touchLate(s)
 			m.checkStarted(s)
-		case len(s.mailbox) > 0:
-			next := s.mailbox[0]
-			s.mailbox = s.mailbox[1:]
-			m.receive(next)
-		default:
+			continue
+		}
+		if len(s.mailbox)+len(s.late) == 0 || s.busy() {
 			return
 		}
+		m.touchLate(s)
+		if len(s.mailbox) == 0 {
+			return
+		}
+		next := s.mailbox[0]
+		s.mailbox = s.mailbox[1:]
+		m.receive(next)
 	}
+}
+
+// busy tells whether s has something under way. What it starts is not, while that
+// is a supervisor with a child that waits: for what s itself may have to start.
+func (s *supervisor) busy() bool {
+	if s.op == nil || len(s.op.starts) == 0 {
+		return false
+	}
+	head := s.op.starts[0]
+	return head.gated() || head.nested == nil || !head.nested.waits()
+}
+
+// waits tells whether a child anywhere below s waits for a condition.
+func (s *supervisor) waits() bool {
+	for _, c := range s.children {
+		if c.waits && !c.alive() && c.rest == pending || c.nested != nil && c.alive() && c.nested.waits() {
+			return true
+		}
+	}
+	return false
+}
+
+// run gives a supervisor children to start, besides those it is starting.
+func (m *Machine) run(s *supervisor, op *operation) {
+	if s.op != nil {
+		for _, c := range s.op.starts {
+			if !slices.Contains(op.starts, c) {
+				op.starts = append(op.starts, c)
+			}
+		}
+		op.group = true
+	}
+	slices.SortFunc(op.starts, byIndex)
+	s.op = op
 }
 
 // touchLate looks again at the children that were looked at while s was busy.
@@ -83,7 +121,7 @@ func (m *Machine) startNext(s *supervisor) bool {
 			return true
 		case c.rest != pending && c.rest != retrying:
 		case !c.mayStart():
-			m.noteWaiting(c)
+			m.wait(c)
 			m.park(s)
 			return true
 		case !m.takeSlot(c):
@@ -102,23 +140,20 @@ func (m *Machine) startNext(s *supervisor) bool {
 func (m *Machine) park(s *supervisor) {
 	first, others := s.op.starts[0], s.op.starts[1:]
 	for _, f := range others {
-		switch {
-		case f.alive():
-		case s.op.group:
+		if s.op.group && !f.alive() {
 			m.follow(f, first)
-		default:
-			m.touch(f)
 		}
+		m.touch(f)
 	}
 }
 
-// startables are the children that can start, and those that follow one of them,
-// in the order of the list.
+// startables are the children that can start, at once or after one of them, in
+// the order of the list.
 func (s *supervisor) startables() []*child {
 	var list []*child
 	chosen := map[*child]bool{}
 	for _, c := range s.children {
-		if c.startable() && (c.mayStart() || chosen[c.lead] && !c.gated()) {
+		if c.startable() && c.mayStartAfter(chosen) {
 			chosen[c] = true
 			list = append(list, c)
 		}
@@ -133,6 +168,7 @@ func (m *Machine) absorb(c *child) {
 		return
 	}
 	c.unjudged = nil
+	m.setRest(c, pending)
 	if c.spec().Restart == Temporary {
 		m.setRest(c, dismissed)
 		m.recheck = true
@@ -147,14 +183,14 @@ func (m *Machine) startFailed(c *child, e ChildExited) {
 		m.firstStartFailed(c, e)
 		return
 	}
-	others := s.op.starts[1:]
+	others := s.op.starts
 	s.op = nil
 	group := &set{}
 	for _, k := range m.affected(c) {
 		group.add(k)
 	}
 	for _, f := range others {
-		if group.in[f] {
+		if group.in[f] && f != c && !f.alive() {
 			m.follow(f, c)
 		}
 		m.touch(f)

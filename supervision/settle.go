@@ -27,12 +27,12 @@ func (m *Machine) startIfDue(c *child) {
 	s := c.sup
 	switch {
 	case !c.startable():
-	case s.op != nil:
+	case s.busy():
 		s.late = append(s.late, c)
 	case !c.mayStart():
-		m.noteWaiting(c)
+		m.wait(c)
 	case s.sequence():
-		s.op = &operation{starts: s.startables()}
+		m.run(s, &operation{starts: s.startables()})
 		m.advance(s)
 	case m.takeSlot(c):
 		m.orderStart(c)
@@ -45,8 +45,20 @@ func (c *child) startable() bool {
 }
 
 // mayStart tells whether nothing holds the start of a child up.
-func (c *child) mayStart() bool {
-	return !c.gated() && (c.manual || !c.sup.isPaused()) && !c.heldUp() && c.needsMet()
+func (c *child) mayStart() bool { return c.mayStartAfter(nil) }
+
+// mayStartAfter tells whether nothing but others, which start before it, holds the
+// start of a child up.
+func (c *child) mayStartAfter(others map[*child]bool) bool {
+	if c.gated() || !c.manual && c.sup.isPaused() || c.heldUp() && !others[c.lead] {
+		return false
+	}
+	for _, l := range c.needs {
+		if !l.child.meets(l.Condition) && !others[l.child] {
+			return false
+		}
+	}
+	return true
 }
 
 // mayStop tells whether nothing that is to stop before c is alive.
@@ -58,15 +70,26 @@ func (c *child) mayStop() bool {
 	return c.blockers == 0 && (!s.sequence() || s.lastInWay() == c)
 }
 
-// standInWay has what c needs stop after it, and in sequence what stands before it.
+// standInWay has what c needs, directly or not, stop after it, and in sequence
+// what stands before it.
 func (m *Machine) standInWay(c *child) {
 	if c.inWay || c.stuck {
 		return
 	}
 	c.inWay = true
 	c.sup.last = max(c.sup.last, c.node.Index)
+	if c.blockers == 0 {
+		c.block()
+	}
+}
+
+// block adds c, or what needs it, to what stands in the way of what it needs.
+func (c *child) block() {
 	for _, l := range c.needs {
 		l.child.blockers++
+		if l.child.blockers == 1 && !l.child.inWay {
+			l.child.block()
+		}
 	}
 }
 
@@ -75,12 +98,21 @@ func (m *Machine) getOutOfWay(c *child) {
 		return
 	}
 	c.inWay = false
-	for _, l := range c.needs {
-		l.child.blockers--
-		m.touch(l.child)
+	if c.blockers == 0 {
+		m.unblockNeeds(c)
 	}
 	if c.sup.sequence() {
 		m.touch(c.sup.lastInWay())
+	}
+}
+
+func (m *Machine) unblockNeeds(c *child) {
+	for _, l := range c.needs {
+		l.child.blockers--
+		if l.child.blockers == 0 && !l.child.inWay {
+			m.unblockNeeds(l.child)
+		}
+		m.touch(l.child)
 	}
 }
 
@@ -184,14 +216,19 @@ func (m *Machine) orderStop(c *child) {
 	m.do(StopChild{ID: c.id(), Incarnation: c.inc, Shutdown: c.spec().Shutdown, Reason: c.stopReason})
 }
 
-// noteWaiting tells, once a wait, what a child waits for.
-func (m *Machine) noteWaiting(c *child) {
+// wait tells, once a wait, what a child waits for.
+func (m *Machine) wait(c *child) {
+	m.recheck = m.recheck || !c.stalled && c.isStalled()
 	if c.waits || c.nested != nil {
 		return
 	}
 	if text := c.waitsFor(); text != "" {
 		c.waits = true
 		m.noteOf(c, ServiceWaiting, c.cause, text)
+		for s := c.sup.self.sup; s != nil; s = s.self.sup {
+			m.touchLate(s) // it may not be busy any more
+			m.touch(s.self)
+		}
 	}
 }
 

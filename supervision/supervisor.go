@@ -31,7 +31,7 @@ func (m *Machine) startSupervisor(s *supervisor) {
 		c.cause = s.self.cause
 		c.row = 0
 		c.window.clear()
-		c.unjudged, c.lead = nil, nil
+		c.unjudged, c.lead, c.waits = nil, nil, false
 		if !s.keepsDown(c) {
 			m.setRest(c, pending)
 			m.recheck = true
@@ -77,15 +77,7 @@ func (m *Machine) checkStarted(s *supervisor) {
 func (m *Machine) reckonStalls() {
 	for _, c := range m.starts {
 		was := c.stalled
-		c.stalled = false
-		if c.alive() {
-			continue
-		}
-		for _, l := range c.needs {
-			if d := l.child; d.stuck || !d.alive() && !d.meets(l.Condition) && d.staysDown() {
-				c.stalled = true
-			}
-		}
+		c.stalled = c.isStalled()
 		if c.stalled && !was {
 			m.unblock(c)
 		}
@@ -164,10 +156,7 @@ func (m *Machine) stopChildren(s *supervisor, cause uint64) {
 	s.op, s.mailbox, s.late = nil, nil, nil
 	for _, c := range slices.Backward(s.children) {
 		m.mark(c, cause, ReasonStrategy, true)
-		c.unjudged = nil
-		if c.rest == backingOff || c.rest == retrying || c.rest == recorded {
-			m.setRest(c, pending)
-		}
+		m.leaveAtThat(c)
 	}
 	m.touch(s.self)
 }
@@ -215,13 +204,13 @@ func (m *Machine) supervisorCrashed(c *child, e SupervisorCrashed) {
 	m.supervisorGone(c, ChildExited{ID: c.id(), Incarnation: c.inc, Kind: Abnormal, Reason: ReasonStrategy, Detail: e.Detail})
 }
 
-// bury takes everything below a supervisor as ended.
+// bury takes everything below a supervisor as ended, but for what is stuck.
 func (m *Machine) bury(c *child, detail string) {
 	s := c.nested
 	s.ending, s.op, s.mailbox, s.late = nil, nil, nil, nil
 	for _, k := range s.children {
-		k.unjudged = nil
-		if !k.alive() {
+		m.leaveAtThat(k)
+		if !k.alive() || k.stuck {
 			continue
 		}
 		if k.nested != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 )
 
@@ -14,7 +13,7 @@ import (
 // once and stop at once unless a test says otherwise. It checks, at every step,
 // what must always hold.
 type world struct {
-	t        testing.TB
+	t        tester
 	m        *Machine
 	now      time.Time
 	queue    timeline
@@ -37,6 +36,14 @@ type world struct {
 	deaf     map[ChildID]bool
 	finishes map[ChildID]bool // ends normally as soon as it is ready
 	hopeless map[ChildID]bool
+}
+
+// tester is what testing and rapid have in common.
+type tester interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
 }
 
 // life is one incarnation as the world knows it.
@@ -75,7 +82,7 @@ func (q *timeline) Pop() any {
 	return x
 }
 
-func newWorld(t testing.TB, root SupervisorSpec, o Options) *world {
+func newWorld(t tester, root SupervisorSpec, o Options) *world {
 	t.Helper()
 	tree, err := Compile(root)
 	if err != nil {
@@ -89,7 +96,7 @@ func newWorld(t testing.TB, root SupervisorSpec, o Options) *world {
 }
 
 // booted is a world whose node has come up, with an empty log.
-func booted(t testing.TB, root SupervisorSpec) *world {
+func booted(t tester, root SupervisorSpec) *world {
 	t.Helper()
 	w := newWorld(t, root, Options{})
 	w.boot()
@@ -129,28 +136,41 @@ func (w *world) wantStates(want string) {
 
 func (w *world) send(ev Event) {
 	w.events = append(w.events, stamped{w.now, ev})
+	marked := map[*child]bool{}
+	for _, c := range w.m.order {
+		marked[c] = c.mustStop
+	}
 	commands := w.m.Step(w.now, ev)
 	w.commands = append(w.commands, commands...)
-	w.checkOrder(commands)
+	w.checkOrder(commands, marked)
 	for _, c := range commands {
 		w.carryOut(c)
 	}
 }
 
 // checkOrder asserts that no child is ordered to stop while a dependent that is
-// to stop too is alive.
-func (w *world) checkOrder(commands []Command) {
+// to stop too is alive. A supervisor with a mailbox may come to mark it later in
+// the same step.
+func (w *world) checkOrder(commands []Command, marked map[*child]bool) {
+	mailbox := slices.ContainsFunc(w.m.nested, (*supervisor).sequence)
 	for _, cmd := range commands {
 		s, ok := cmd.(StopChild)
 		if !ok || w.killing {
 			continue
 		}
-		for _, l := range w.m.children[s.ID].neededBy {
-			if d := l.child; d.alive() && d.mustStop && !d.stuck {
+		for _, d := range reaching(w.m.children[s.ID]) {
+			if d.alive() && d.mustStop && !d.stuck && (marked[d] || !mailbox) {
 				w.t.Errorf("%s is ordered to stop while %s, which needs it and is to stop too, is alive", s.ID, d.id())
 			}
 		}
 	}
+}
+
+// reaching lists what needs c, directly or not.
+func reaching(c *child) []*child {
+	s := &set{}
+	s.addDependents(c, func(link) bool { return true })
+	return s.list
 }
 
 func (w *world) life(id ChildID) *life {
@@ -257,7 +277,7 @@ func (w *world) failStart(c StartChild) {
 	if l := w.life(c.ID); !l.alive || l.inc != c.Incarnation {
 		return
 	}
-	w.life(c.ID).alive = false
+	w.life(c.ID).alive, w.life(c.ID).stuck = false, false
 	w.logf("!%s", c.ID)
 	w.send(ChildExited{
 		ID: c.ID, Incarnation: c.Incarnation, Kind: Abnormal, Reason: ReasonSpawnError,

@@ -1,0 +1,413 @@
+package supervision
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// forest draws trees. Edges lead from later to earlier services, so that every
+// order can respect them.
+type forest struct {
+	t        *rapid.T
+	services []ChildID
+	nested   []ChildID
+	graph    bool // every supervisor has order graph
+}
+
+func (f *forest) pick(name string, most int) int { return rapid.IntRange(0, most).Draw(f.t, name) }
+
+func (f *forest) supervisor(id ChildID, depth int) SupervisorSpec {
+	s := SupervisorSpec{
+		ID: id, Strategy: Strategy(f.pick("strategy", 2)), Order: Order(f.pick("order", 1)),
+		Intensity: Intensity{Max: []int{1000, 1000, 3, 1, 0}[f.pick("max", 4)], Period: 10 * time.Second},
+	}
+	if f.graph {
+		s.Order = Graph
+	}
+	if f.pick("auto", 9) == 0 {
+		s.AutoShutdown = AutoShutdown(1 + f.pick("mode", 1))
+	}
+	for range 1 + f.pick("children", 3) {
+		if depth < 3 && f.pick("nest", 3) == 0 {
+			id := ChildID(fmt.Sprintf("n%d", len(f.nested)))
+			f.nested = append(f.nested, id)
+			n := nested(f.supervisor(id, depth+1))
+			if f.pick("type", 4) == 0 {
+				n.Restart = Transient
+			}
+			s.Children = append(s.Children, n)
+			continue
+		}
+		s.Children = append(s.Children, f.service(s.AutoShutdown != Never))
+	}
+	return s
+}
+
+func (f *forest) service(mayBeSignificant bool) ChildSpec {
+	c := ChildSpec{ID: ChildID(fmt.Sprintf("s%d", len(f.services))), Shutdown: Shutdown{Grace: time.Second}}
+	c.Restart = []Restart{Permanent, Permanent, Permanent, Transient, Temporary}[f.pick("type", 4)]
+	c.Significant = mayBeSignificant && c.Restart != Permanent && f.pick("significant", 1) == 0
+	if f.pick("limited", 2) == 0 {
+		c.Intensity = &Intensity{Max: f.pick("own", 3), Period: time.Minute}
+		c.OnExhausted = OnExhausted(f.pick("exhausted", 2))
+	}
+	if f.pick("delayed", 1) == 0 {
+		c.Backoff = Backoff{Initial: time.Second, Max: 4 * time.Second, Factor: 2, Jitter: 0.5, ResetAfter: 10 * time.Second}
+	}
+	for range f.pick("needs", min(3, len(f.services))) {
+		on := f.services[f.pick("on", len(f.services)-1)]
+		if !slices.ContainsFunc(c.DependsOn, func(d Dependency) bool { return d.On == on }) {
+			c.DependsOn = append(c.DependsOn, Dependency{On: on, Condition: Condition(f.pick("condition", 1)), Restart: f.pick("restart", 3) > 0})
+		}
+	}
+	f.services = append(f.services, c.ID)
+	return c
+}
+
+// fault does something to the world, and keeps what must hold.
+func (f *forest) fault(w *world) {
+	w.run(time.Duration(rapid.SampledFrom([]int{0, 0, 1, 300, 1000, 5000}).Draw(f.t, "pause")) * time.Millisecond)
+	id := f.services[f.pick("service", len(f.services)-1)]
+	l := w.life(id)
+	switch f.pick("fault", 13) {
+	case 0, 1, 2, 3:
+		if l.alive && !l.stuck {
+			w.crash(id)
+		}
+	case 4:
+		if l.alive && !l.stuck {
+			w.finish(id)
+		}
+	case 5:
+		if l.alive && l.started && !l.stuck && w.m.children[id].phase == up {
+			w.health(id, !l.healthy)
+		}
+	case 6:
+		w.failures[id] = f.pick("failures", 3)
+	case 7:
+		w.startIn[id] = time.Duration(f.pick("start", 3)) * 200 * time.Millisecond
+		w.readyIn[id] = time.Duration(f.pick("ready", 3)) * 200 * time.Millisecond
+		w.stopIn[id] = time.Duration(f.pick("stop", 3)) * 300 * time.Millisecond
+	case 8:
+		if l.alive && !l.stuck {
+			w.stick(id)
+		} else if l.stuck {
+			w.exit(id, l.inc, Abnormal)
+		}
+	case 9, 10, 11:
+		only := f.pick("only", 3) == 0
+		if len(f.nested) > 0 && f.pick("whole", 4) == 0 {
+			id = f.nested[f.pick("nested", len(f.nested)-1)]
+		}
+		verb := Operation(f.pick("verb", 2))
+		w.logf("%s(%s)", []string{"start", "stop", "restart"}[verb], id)
+		w.operate(verb, only, id)
+	case 12:
+		all := append([]ChildID{"root"}, f.nested...)
+		verb := OpPause + Operation(f.pick("resume", 1))
+		id = all[f.pick("nested", len(all)-1)]
+		w.logf("%s(%s)", []string{"pause", "resume"}[verb-OpPause], id)
+		w.operate(verb, false, id)
+	case 13:
+		if len(f.nested) > 0 {
+			f.crashSupervisor(w, f.nested[f.pick("nested", len(f.nested)-1)])
+		}
+	}
+	f.checkWindows(w)
+}
+
+func (f *forest) crashSupervisor(w *world, id ChildID) {
+	if !w.m.children[id].alive() {
+		return
+	}
+	w.m.children[id].services(func(c *child) { w.life(c.id()).alive = w.life(c.id()).stuck })
+	w.logf("*%s", id)
+	w.send(SupervisorCrashed{ID: id, Detail: "panic"})
+}
+
+// checkWindows asserts that no window holds more than its limit without
+// consequences.
+func (f *forest) checkWindows(w *world) {
+	for _, c := range w.m.order {
+		if s := c.nested; s != nil && s.open() && s.window.count(w.now, s.spec.Intensity.Period) > s.spec.Intensity.Max {
+			f.t.Errorf("supervisor %s is over its limit and goes on", c.id())
+		}
+		own := c.spec().Intensity
+		if own == nil || c.spec().OnExhausted == Keep || c.window.count(w.now, own.Period) <= own.Max {
+			continue
+		}
+		if c.alive() || c.rest == backingOff || c.rest == pending && c.sup.open() {
+			f.t.Errorf("service %s is over its limit and goes on", c.id())
+		}
+	}
+}
+
+// calm ends all faults and lets everything come to rest.
+func (f *forest) calm(w *world) {
+	clear(w.failures)
+	for range 2 {
+		for _, id := range f.services {
+			if l := w.life(id); l.stuck {
+				w.exit(id, l.inc, Abnormal)
+			} else if l.alive && w.m.children[id].phase == up {
+				w.health(id, true)
+			}
+		}
+		for _, id := range append([]ChildID{"root"}, f.nested...) {
+			w.operate(OpResume, false, id)
+		}
+		w.run(time.Hour)
+	}
+}
+
+// checkCalm asserts that what is wanted is up, or says why not.
+func (f *forest) checkCalm(w *world) {
+	for _, c := range w.m.order {
+		v := c.view(w.now)
+		switch v.State {
+		case StateRunning, StateCompleted, StateFailed:
+		case StateStopped:
+			dead := c.sup != nil && !c.sup.self.alive()
+			if !c.under && !dead && c.rest != dismissed && c.rest != retired {
+				f.t.Errorf("%s is stopped, for no reason (%d)", c.id(), c.rest)
+			}
+		case StateWaiting:
+			if !c.stalled && !(c.heldUp() && c.lead.staysDown()) {
+				f.t.Errorf("%s waits for nothing that is down for good: %s", c.id(), c.waitsFor())
+			}
+		case StateStarting, StateUnhealthy, StateStopping, StateStuck, StateBackoff:
+			f.t.Errorf("%s is still %s", c.id(), v.State)
+		}
+	}
+	for call := range w.calls {
+		if _, ok := w.replies[call+1]; !ok {
+			f.t.Errorf("call %d is not answered", call+1)
+		}
+	}
+	if len(w.m.calls) > 0 || len(w.m.waiting) > 0 || w.m.slots > 0 {
+		f.t.Errorf("left over: %d calls, %d in the queue, %d slots", len(w.m.calls), len(w.m.waiting), w.m.slots)
+	}
+	for _, c := range w.m.order {
+		if c.counted || c.inWay || c.blockers != 0 || c.mustStop {
+			f.t.Errorf("%s is calm and counted %v, in the way %v, blocked by %d, to stop %v", c.id(), c.counted, c.inWay, c.blockers, c.mustStop)
+		}
+	}
+}
+
+func (f *forest) grow() (*world, SupervisorSpec, Options) {
+	f.t.Helper()
+	root := f.supervisor("root", 0)
+	for len(f.services) == 0 {
+		root.Children = append(root.Children, f.service(false))
+	}
+	o := Options{BestEffort: f.pick("best effort", 1) == 0, MaxParallelStarts: f.pick("parallel", 2), Seed: uint64(f.pick("seed", 1000))}
+	if f.pick("held", 3) == 0 {
+		o.Holds = []Hold{{ID: f.services[f.pick("hold", len(f.services)-1)], Only: f.pick("only", 1) == 0}}
+	}
+	return newWorld(f.t, root, o), root, o
+}
+
+func TestEverythingWantedComesUpAndEverythingStops(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := &forest{t: t}
+		w, root, o := f.grow()
+		w.send(Boot{})
+		for range f.pick("faults", 40) {
+			f.fault(w)
+		}
+		f.calm(w)
+		if w.ended == nil {
+			f.checkCalm(w)
+			w.send(ShutDown{})
+			w.run(time.Hour)
+		}
+		if w.ended == nil {
+			t.Errorf("the node has not ended: %s", w.states())
+		}
+		w.checkAllGone()
+		sameAgain(t, root, o, w)
+		if t.Failed() {
+			t.Logf("%s\n%s", outline(root), w.take())
+		}
+	})
+}
+
+// outline is a tree in a line.
+func outline(s SupervisorSpec) string {
+	var parts []string
+	for _, c := range s.Children {
+		text := string(c.ID)
+		if c.Supervisor != nil {
+			text = outline(*c.Supervisor)
+		}
+		text += []string{"", "?", "!"}[c.Restart]
+		for _, d := range c.DependsOn {
+			text += fmt.Sprintf(" <-%s(%s,%v)", d.On, d.Condition, d.Restart)
+		}
+		if c.Intensity != nil {
+			text += fmt.Sprintf(" max %d", c.Intensity.Max)
+		}
+		parts = append(parts, text)
+	}
+	return fmt.Sprintf("%s %s %s max %d [%s]", s.ID, s.Strategy, s.Order, s.Intensity.Max, strings.Join(parts, ", "))
+}
+
+// sameAgain asserts that the same events at the same times give the same commands.
+func sameAgain(t *rapid.T, root SupervisorSpec, o Options, w *world) {
+	t.Helper()
+	tree, err := Compile(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := New(tree, o)
+	var commands []Command
+	for _, e := range w.events {
+		commands = append(commands, m.Step(e.at, e.ev)...)
+	}
+	if !reflect.DeepEqual(commands, w.commands) {
+		t.Error("the same events give other commands")
+	}
+}
+
+func TestNodeStopsInTheMidstOfAnything(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := &forest{t: t}
+		w, root, _ := f.grow()
+		w.send(Boot{})
+		for range f.pick("faults", 15) {
+			f.fault(w)
+		}
+		w.send(ShutDown{})
+		if f.pick("kill", 2) == 0 {
+			w.killing = true
+			w.send(KillAll{})
+		}
+		w.run(time.Hour)
+		if w.ended == nil {
+			t.Errorf("the node has not ended: %s", w.states())
+		}
+		if t.Failed() {
+			t.Logf("%s\n%s", outline(root), w.take())
+		}
+	})
+}
+
+func TestEachEndIsCountedOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := &forest{t: t, graph: true}
+		w, _, _ := f.grow()
+		w.send(Boot{})
+		for range f.pick("faults", 30) {
+			w.run(time.Duration(f.pick("pause", 3)) * 100 * time.Millisecond)
+			id := f.services[f.pick("service", len(f.services)-1)]
+			c := w.m.children[id]
+			if !w.alive(id) {
+				continue
+			}
+			w.stopIn[id] = time.Duration(f.pick("stop", 3)) * 200 * time.Millisecond
+			judged := !c.mustStop && c.phase != stopping && c.sup.open()
+			before := counters(w)
+			w.crash(id)
+			var counted []*child
+			for x, after := range counters(w) {
+				if after[0] == before[x][0] {
+					continue
+				}
+				counted = append(counted, x)
+				if after[0] != before[x][0]+1 || after[1] < 1 || after[1] > before[x][1]+1 {
+					t.Errorf("the restart of %s was counted from %v to %v", x.id(), before[x], after)
+				}
+			}
+			// The end of the last child of a supervisor that gave up is that of the supervisor.
+			if len(counted) > 1 || len(counted) == 1 && !judged && counted[0].nested == nil {
+				t.Errorf("the end of %s was counted %d times", id, len(counted))
+			}
+		}
+	})
+}
+
+// counters are, for each child, its restarts and how often a restart of this
+// instant stands in the window that counts them.
+func counters(w *world) map[*child][2]int {
+	counters := map[*child][2]int{}
+	for _, c := range w.m.order[1:] {
+		counters[c] = [2]int{int(c.total), entries(w, c)}
+	}
+	return counters
+}
+
+// entries is how often a restart of this instant stands in the window of c, or in
+// that of its supervisor.
+func entries(w *world, c *child) int {
+	win := &c.sup.window
+	if c.spec().Intensity != nil {
+		win = &c.window
+	}
+	n := 0
+	for _, at := range win.times {
+		if at.Equal(w.now) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestGraphOrderOverAChainIsSequence(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 6).Draw(t, "length")
+		specs := make([]ChildSpec, n)
+		for i := range specs {
+			c := service(fmt.Sprint("s", i))
+			if i > 0 {
+				c = service(fmt.Sprint("s", i), fmt.Sprint("s", i-1))
+			}
+			if rapid.Bool().Draw(t, "delayed") {
+				c = delayed(time.Second, c)
+			}
+			if rapid.IntRange(0, 3).Draw(t, "limited") == 0 {
+				c = limited(rapid.IntRange(0, 3).Draw(t, "limit"), c)
+			}
+			specs[i] = c
+		}
+		graph := booted(t, under("root", RestForOne, Graph, specs...))
+		list := booted(t, under("root", RestForOne, Sequence, specs...))
+		both := func(do func(w *world)) { do(graph); do(list) }
+		for range rapid.IntRange(1, 12).Draw(t, "faults") {
+			i := rapid.IntRange(0, n-1).Draw(t, "service")
+			id := ChildID(fmt.Sprint("s", i))
+			failing, failures := ChildID(fmt.Sprint("s", rapid.IntRange(0, n-1).Draw(t, "failing"))), rapid.IntRange(0, 2).Draw(t, "failures")
+			what, wait := rapid.IntRange(0, 5).Draw(t, "fault"), rapid.IntRange(0, 70).Draw(t, "wait")
+			both(func(w *world) {
+				w.failures[failing] = failures
+				switch {
+				case what == 0:
+					w.startUp(id)
+				case what == 1:
+					w.stop(id)
+				case what == 2:
+					w.restart(id)
+				case w.alive(id):
+					w.crash(id)
+				}
+				w.run(time.Duration(wait) * time.Second)
+			})
+			if graph.m.root.phase == down {
+				break
+			}
+		}
+		if got, want := graph.take(), list.take(); got != want {
+			t.Errorf("\ngraph    %s\nsequence %s", got, want)
+		}
+		for i, v := range graph.m.Snapshot(graph.now) {
+			if l := list.m.Snapshot(list.now)[i]; v != l {
+				t.Errorf("\ngraph    %+v\nsequence %+v", v, l)
+			}
+		}
+	})
+}
