@@ -4,7 +4,7 @@
 TOOL    := go tool -modfile=test/tools/go.mod
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
-.PHONY: build run test check proto bench
+.PHONY: build run test check proto bench chaos
 
 build: ; CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/bhnode ./cmd/bhnode
 run: build ; ./bin/bhnode run
@@ -12,3 +12,4 @@ test: ; go test ./...
 check: ; $(TOOL) buf lint proto && go vet ./... && $(TOOL) golangci-lint run -c test/tools/golangci.yml ./... && go test -race ./...
 proto: ; $(TOOL) buf format -w proto && $(TOOL) buf generate proto --template proto/buf.gen.yaml
 bench: ; go test -run '^$$' -bench . -benchmem ./...
+chaos: ; SEED=$(SEED) FAULTS=$(or $(FAULTS),300) go test -count=1 -timeout 24h -v -run '^TestChaos$$' ./test/chaos
