@@ -31,6 +31,7 @@ func BenchmarkLife(b *testing.B) {
 }
 
 func benchmarkLife(b *testing.B, others int) {
+	b.Helper()
 	dir, err := os.MkdirTemp("", "bh")
 	if err != nil {
 		b.Fatal(err)

@@ -2,7 +2,7 @@ package proc
 
 import (
 	"bytes"
-	"os"
+	"io"
 	"time"
 )
 
@@ -22,11 +22,11 @@ type Line struct {
 	NoNewline bool   // the output ended here, without a newline
 }
 
-// Capture reads r to its end, or until a read deadline, and delivers what it reads as
+// Capture reads r, an Output, to its end or read deadline, and delivers what it reads as
 // lines: at once, in order, nothing left out. A line over 1 MiB comes in parts of 1 MiB.
 // The time is that of the read. While deliver blocks nothing is read, so in the end
 // the writer waits. Data is valid only during deliver.
-func Capture(r *os.File, deliver func(at time.Time, lines []Line)) {
+func Capture(r io.Reader, deliver func(at time.Time, lines []Line)) {
 	var c cutter
 	for {
 		n, err := r.Read(c.space())

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -138,11 +137,7 @@ func TestCaptureReadsToTheEnd(t *testing.T) {
 }
 
 func TestCaptureEndsWithItsDeadline(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _, _ = r.Close(), w.Close() }()
+	r, w := newPipe(t, startPoller(t))
 	if _, err := io.WriteString(w, "one\ntw"); err != nil {
 		t.Fatal(err)
 	}
@@ -162,10 +157,7 @@ func TestCaptureEndsWithItsDeadline(t *testing.T) {
 func BenchmarkCapture(b *testing.B) {
 	for name, size := range map[string]int{"line": 100, "block": 64 << 10} {
 		b.Run(name, func(b *testing.B) {
-			r, w, err := os.Pipe()
-			if err != nil {
-				b.Fatal(err)
-			}
+			r, w := newPipe(b, startPoller(b))
 			data := bytes.Repeat(append(bytes.Repeat([]byte("x"), 99), '\n'), (size+99)/100)
 			go func() {
 				for b.Loop() {
@@ -179,7 +171,6 @@ func BenchmarkCapture(b *testing.B) {
 			lines := 0
 			Capture(r, func(_ time.Time, l []Line) { lines += len(l) })
 			b.ReportMetric(float64(lines)/b.Elapsed().Seconds(), "lines/s")
-			_ = r.Close()
 		})
 	}
 }

@@ -170,12 +170,12 @@ func (l *launch) configIsThere(dir *os.Root) bool {
 func removeStaleSocket(ctx context.Context, path string) error {
 	dir, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
-		return nil //nolint:nilerr // no directory, no socket
+		return nil
 	}
 	defer func() { _ = dir.Close() }()
 	info, err := dir.Lstat(filepath.Base(path))
 	if err != nil || info.Mode().Type() != fs.ModeSocket {
-		return nil //nolint:nilerr // nothing of ours
+		return nil
 	}
 	d := net.Dialer{Timeout: time.Second}
 	conn, err := d.DialContext(ctx, "unix", path)
@@ -183,7 +183,7 @@ func removeStaleSocket(ctx context.Context, path string) error {
 		return conn.Close()
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return nil //nolint:nilerr // somebody is there, if slow
+		return nil
 	}
 	if err := dir.Remove(filepath.Base(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot remove a stale socket: %w", err)

@@ -44,7 +44,8 @@ func TestEnvironment(t *testing.T) {
 		{
 			"nobody passes for another",
 			ServiceSpec{Env: []EnvVar{{"BHNODE_ID", "x/y/1"}, {"BLACKHOLE_SERVICE", "y"}}},
-			life, []string{"BHNODE_ID=n/svc/3", "BLACKHOLE_SERVICE=svc", "BHNODE_INSTANCE=i"},
+			life,
+			[]string{"BHNODE_ID=n/svc/3", "BLACKHOLE_SERVICE=svc", "BHNODE_INSTANCE=i"},
 		},
 		{
 			"env is expanded, env_file is not",
@@ -53,7 +54,8 @@ func TestEnvironment(t *testing.T) {
 				EnvFile: []EnvVar{{"F", "${BLACKHOLE_PORT}"}},
 				Env:     []EnvVar{{"E", "p=${BLACKHOLE_PORT} ${HOME}"}},
 			},
-			life, []string{
+			life,
+			[]string{
 				"F=${BLACKHOLE_PORT}", "E=p=80 ${HOME}", "BLACKHOLE_SERVICE=svc", "BLACKHOLE_PORT=80",
 				"BHNODE_ID=n/svc/3", "BHNODE_INSTANCE=i",
 			},

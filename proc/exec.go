@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -89,19 +90,24 @@ func findProgram(name string, env []string) (string, error) {
 	return "", fmt.Errorf("no program %q in PATH (%s): %w", name, path, fs.ErrNotExist)
 }
 
+// lasting are the errors of an exec that will be the same the next time.
+var lasting = []syscall.Errno{
+	syscall.EACCES, syscall.EPERM, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP,
+	syscall.ENAMETOOLONG, syscall.E2BIG, syscall.EINVAL, syscall.ELIBBAD,
+}
+
 // execError says why a program could not be started, and whether it ever can.
 func execError(path string, errno syscall.Errno) error {
 	err := error(&fs.PathError{Op: "exec", Path: path, Err: errno})
-	switch errno {
-	case syscall.ENOENT:
+	switch {
+	case errno == syscall.ENOENT:
 		if _, statErr := os.Stat(path); statErr == nil {
 			err = fmt.Errorf("%w (the file is there, its interpreter or loader is not)", err)
 		}
 		return hopeless(err)
-	case syscall.ENOEXEC:
+	case errno == syscall.ENOEXEC:
 		return hopeless(fmt.Errorf("%w (a script needs a first line like #!/bin/sh)", err))
-	case syscall.EACCES, syscall.EPERM, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP,
-		syscall.ENAMETOOLONG, syscall.E2BIG, syscall.EINVAL, syscall.ELIBBAD:
+	case slices.Contains(lasting, errno):
 		return hopeless(err)
 	}
 	return err

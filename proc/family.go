@@ -207,7 +207,7 @@ func signalExactly(st procStat, sig syscall.Signal) error {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if at, err := readStat(st.pid); err != nil || at.start != st.start {
-		return nil //nolint:nilerr // it has ended
+		return nil
 	}
 	return gone(os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(fd, sig, nil, 0)))
 }

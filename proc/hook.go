@@ -61,7 +61,7 @@ func (h *Host) RunHook(
 	if err != nil {
 		return "", err
 	}
-	r, w, err := outputPipe(acct)
+	r, w, err := h.poller.outputPipe(acct)
 	if err != nil {
 		return "", err
 	}
@@ -111,7 +111,7 @@ func (f *family) see(ctx context.Context) (err error) {
 }
 
 // readTail reads to the end, or the deadline, and returns the last of it.
-func readTail(r *os.File) string {
+func readTail(r io.Reader) string {
 	var kept []byte
 	block := make([]byte, 4<<10)
 	for {

@@ -39,6 +39,7 @@ type Host struct {
 	null     *os.File
 	state    *state.Store
 	orphans  census
+	poller   *poller
 
 	forks  chan forkRequest
 	served chan struct{} // Serve has returned
@@ -101,6 +102,9 @@ func (h *Host) open() (err error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot become the reaper of orphans: %w", err)
 	}
+	if h.poller, err = newPoller(); err != nil {
+		return err
+	}
 	h.findGroup()
 	h.state, err = state.Open(stateDir)
 	return err
@@ -151,6 +155,9 @@ func (h *Host) closeFiles() error {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
+	}
+	if h.poller != nil {
+		errs = append(errs, h.poller.close())
 	}
 	return errors.Join(errs...)
 }

@@ -57,7 +57,7 @@ func TestRuntimeDirMustBeOurs(t *testing.T) {
 		{"a link", func(dir string) error { return os.Symlink(os.TempDir(), dir) }, "no directory"},
 		{"a file", func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, "no directory"},
 		{"open to all", func(dir string) error {
-			return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777)) //nolint:gosec // on purpose
+			return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777))
 		}, "may be written by others"},
 		{"state is a link", func(dir string) error {
 			return errors.Join(os.Mkdir(dir, 0o700), os.Symlink(os.TempDir(), filepath.Join(dir, "state")))
@@ -151,7 +151,7 @@ func TestCloseLeavesProcessesAlone(t *testing.T) {
 	if err := p.Signal(0); !errors.Is(err, ErrProcessDone) {
 		t.Errorf("signal through a closed host: %v", err)
 	}
-	outer.lock, outer.null = nil, nil // closed; openHost closes once more
+	outer.lock, outer.null, outer.poller = nil, nil, nil // closed; openHost closes once more
 	outer.settle("svc", nil)
 	p.closeFiles()
 	pid := p.Pid()

@@ -240,7 +240,7 @@ func awaitGone(t *testing.T, p *Process) {
 }
 
 // output reads all that the service wrote, until nobody holds the pipe any more.
-func output(t *testing.T, r *os.File) string {
+func output(t *testing.T, r *Output) string {
 	t.Helper()
 	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)

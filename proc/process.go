@@ -23,8 +23,8 @@ type Process struct {
 	mark        identity
 	main        *child
 	family      *family
-	stdout      *os.File
-	stderr      *os.File
+	stdout      *Output
+	stderr      *Output
 	notify      *NotifySocket
 	release     sync.Once
 }
@@ -43,10 +43,10 @@ func (p *Process) Env() []string { return slices.Clone(p.env) }
 
 // Stdout returns the read end of the standard output; read deadlines work. It ends
 // when the last process that holds the other end does.
-func (p *Process) Stdout() *os.File { return p.stdout }
+func (p *Process) Stdout() *Output { return p.stdout }
 
 // Stderr returns the read end of the standard error, as Stdout does.
-func (p *Process) Stderr() *os.File { return p.stderr }
+func (p *Process) Stderr() *Output { return p.stderr }
 
 // Notify returns the notify socket, nil for a service with another health check.
 func (p *Process) Notify() *NotifySocket { return p.notify }
@@ -123,7 +123,7 @@ func (p *Process) Release() {
 }
 
 func (p *Process) closeFiles() {
-	for _, f := range []*os.File{p.stdout, p.stderr} {
+	for _, f := range []*Output{p.stdout, p.stderr} {
 		if f != nil {
 			_ = f.Close()
 		}

@@ -18,15 +18,18 @@ func TestParseStat(t *testing.T) {
 		{"plain", "1 (sh) S" + tail, procStat{pid: 1, comm: "sh", state: 'S', ppid: 2, pgrp: 3, session: 4, threads: 5, start: 777}, false},
 		{
 			"brackets and blanks", "1 (a) b (c) S 1) R" + tail,
-			procStat{pid: 1, comm: "a) b (c) S 1", state: 'R', ppid: 2, pgrp: 3, session: 4, threads: 5, start: 777}, false,
+			procStat{pid: 1, comm: "a) b (c) S 1", state: 'R', ppid: 2, pgrp: 3, session: 4, threads: 5, start: 777},
+			false,
 		},
 		{
 			"leader over, threads alive", "1 (java) Z" + tail,
-			procStat{pid: 1, comm: "java", state: 'Z', ppid: 2, pgrp: 3, session: 4, threads: 5, start: 777}, false,
+			procStat{pid: 1, comm: "java", state: 'Z', ppid: 2, pgrp: 3, session: 4, threads: 5, start: 777},
+			false,
 		},
 		{
 			"zombie", "1 (x) Z 2 3 4 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777",
-			procStat{pid: 1, comm: "x", state: 'Z', ppid: 2, pgrp: 3, session: 4, threads: 1, start: 777}, true,
+			procStat{pid: 1, comm: "x", state: 'Z', ppid: 2, pgrp: 3, session: 4, threads: 1, start: 777},
+			true,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

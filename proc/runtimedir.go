@@ -77,7 +77,7 @@ func makeOwnDir(dir string, mode fs.FileMode) error {
 // last descriptor, however this process ends.
 func lockDir(dir string) (*os.File, error) {
 	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600) //nolint:gosec // a file of our own directory
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock the runtime directory: %w", err)
 	}
@@ -102,7 +102,7 @@ func lockDir(dir string) (*os.File, error) {
 }
 
 func readPid(path string) int {
-	data, err := os.ReadFile(path) //nolint:gosec // a file of our own directory
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return 0
 	}
@@ -117,7 +117,7 @@ func readPid(path string) int {
 // directory are known, and makes it at the first time.
 func instanceOf(dir string) (string, error) {
 	path := filepath.Join(dir, instanceFile)
-	data, err := os.ReadFile(path) //nolint:gosec // a file of our own directory
+	data, err := os.ReadFile(path)
 	id := strings.TrimSpace(string(data))
 	if raw, hexErr := hex.DecodeString(id); err == nil && hexErr == nil && len(raw) == 16 {
 		return id, nil

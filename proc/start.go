@@ -3,12 +3,8 @@ package proc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"strconv"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/blackhole/bhnode/proc/state"
 )
@@ -154,11 +150,11 @@ func (l *launch) spawn(ctx context.Context) (err error) {
 	p := l.proc
 	argv := expandAll(p.env, l.spec.Command)
 	var stdout, stderr int
-	if p.stdout, stdout, err = outputPipe(l.account); err != nil {
+	if p.stdout, stdout, err = l.host.poller.outputPipe(l.account); err != nil {
 		return err
 	}
 	defer func() { _ = syscall.Close(stdout) }()
-	if p.stderr, stderr, err = outputPipe(l.account); err != nil {
+	if p.stderr, stderr, err = l.host.poller.outputPipe(l.account); err != nil {
 		return err
 	}
 	defer func() { _ = syscall.Close(stderr) }()
@@ -183,31 +179,4 @@ func (l *launch) undo(ctx context.Context) {
 	}
 	p.closeFiles()
 	l.host.warn(l.spec.Name, l.host.state.Delete(l.spec.Name), "process not forgotten")
-}
-
-// pipeSize absorbs pauses of the reader; more gains nothing.
-const pipeSize = 256 << 10
-
-// outputPipe makes the pipe of one output stream. The write end is opened for reading
-// too: so the service outlives bhnode without SIGPIPE, its output waits in the pipe,
-// and the next bhnode can open it anew.
-func outputPipe(a account) (r *os.File, w int, err error) {
-	var fds [2]int
-	if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC); err != nil {
-		return nil, -1, os.NewSyscallError("pipe2", err)
-	}
-	defer func() { _ = syscall.Close(fds[1]) }()
-	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize) // a smaller one only costs more wake-ups
-	err = syscall.SetNonblock(fds[0], true)
-	if err == nil && a.cred != nil { // its user may then open /dev/stdout
-		err = syscall.Fchown(fds[1], a.uid, a.gid)
-	}
-	if err == nil {
-		w, err = syscall.Open("/proc/self/fd/"+strconv.Itoa(fds[1]), syscall.O_RDWR|syscall.O_CLOEXEC, 0)
-	}
-	if err != nil {
-		_ = syscall.Close(fds[0])
-		return nil, -1, fmt.Errorf("cannot make an output pipe: %w", err)
-	}
-	return os.NewFile(uintptr(fds[0]), "output"), w, nil
 }

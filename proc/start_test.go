@@ -176,7 +176,7 @@ func TestConfigOfTheNextLife(t *testing.T) {
 			t.Errorf("life %d: got %q, %v, %v, want %q", i, got, info.Mode(), err, config)
 		}
 		if i == 3 {
-			if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // on purpose
+			if err := os.Chmod(path, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -321,7 +321,7 @@ func TestFindAccount(t *testing.T) {
 
 func TestFindProgram(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "prog"), nil, 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(dir, "prog"), nil, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "data"), nil, 0o600); err != nil {

@@ -130,7 +130,7 @@ func (s *Store) loadHolds() error {
 
 // read fills v from the file at path and reports whether it is good; one that is not is set aside.
 func (s *Store) read(path string, v any, good func() bool) (bool, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // a file of our own directory
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return false, err
 	}
@@ -233,7 +233,7 @@ func overwrite(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0) //nolint:gosec // a file of our own directory
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func replace(path string, v any, durable bool) error {
 }
 
 func write(path string, data []byte, durable bool) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // a file of our own directory
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}

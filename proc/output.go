@@ -1,0 +1,222 @@
+package proc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Output is the read end of one output stream, for one reader. It is an os.File but
+// for the poller: that of Go is woken by every write into a pipe whose reader pauses,
+// which costs as much as not to pause. Here nobody is woken who does not wait.
+type Output struct {
+	poller *poller
+	ready  chan struct{} // readable, or there is something new to see
+
+	mu       sync.Mutex
+	fd       int
+	watched  bool // known to the poller
+	closed   bool
+	deadline time.Time
+	alarm    *time.Timer
+}
+
+// newOutput takes over fd, which must not block.
+func newOutput(p *poller, fd int) *Output {
+	return &Output{poller: p, fd: fd, ready: make(chan struct{}, 1)}
+}
+
+// Read reads what is there, or waits for it: until the end, a deadline, or Close.
+func (o *Output) Read(b []byte) (int, error) {
+	for {
+		n, err := o.try(b)
+		if !errors.Is(err, unix.EAGAIN) {
+			return n, err
+		}
+		<-o.ready
+	}
+}
+
+// try reads or, with EAGAIN, has the poller watch for more.
+func (o *Output) try(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return 0, os.ErrClosed
+	}
+	if !o.deadline.IsZero() && !time.Now().Before(o.deadline) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n, err := unix.Read(o.fd, b)
+	switch {
+	case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+		if err := o.poller.watch(o); err != nil {
+			return 0, err
+		}
+		return 0, unix.EAGAIN
+	case err != nil:
+		return 0, os.NewSyscallError("read", err)
+	case n == 0 && len(b) > 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// SetReadDeadline makes Read fail from t on with os.ErrDeadlineExceeded, one that
+// waits too; the zero time means never.
+func (o *Output) SetReadDeadline(t time.Time) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return os.ErrClosed
+	}
+	if o.alarm != nil {
+		o.alarm.Stop()
+	}
+	o.deadline = t
+	if !t.IsZero() {
+		o.alarm = time.AfterFunc(time.Until(t), o.wake)
+	}
+	return nil
+}
+
+// Close gives the descriptor back and ends a Read.
+func (o *Output) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return os.ErrClosed
+	}
+	o.closed = true
+	if o.alarm != nil {
+		o.alarm.Stop()
+	}
+	o.poller.forget(o)
+	o.wake()
+	return os.NewSyscallError("close", unix.Close(o.fd))
+}
+
+func (o *Output) wake() {
+	select {
+	case o.ready <- struct{}{}:
+	default:
+	}
+}
+
+// poller watches outputs whose readers wait, on one thread.
+type poller struct {
+	epoll int
+	end   int // an eventfd
+	ended chan struct{}
+
+	mu      sync.Mutex
+	watched map[int32]*Output
+}
+
+func newPoller() (*poller, error) {
+	p := &poller{ended: make(chan struct{}), watched: map[int32]*Output{}}
+	var err error
+	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if p.end, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(p.epoll))
+	}
+	if err := p.control(unix.EPOLL_CTL_ADD, p.end, unix.EPOLLIN); err != nil {
+		return nil, errors.Join(err, unix.Close(p.end), unix.Close(p.epoll))
+	}
+	go p.run()
+	return p, nil
+}
+
+func (p *poller) control(op, fd int, events uint32) error {
+	err := unix.EpollCtl(p.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}) //nolint:gosec // a descriptor
+	return os.NewSyscallError("epoll_ctl", err)
+}
+
+// watch wakes o once, when it can be read. Its lock is held.
+func (p *poller) watch(o *Output) error {
+	op := unix.EPOLL_CTL_MOD
+	if !o.watched {
+		p.mu.Lock()
+		p.watched[int32(o.fd)] = o //nolint:gosec // a descriptor
+		p.mu.Unlock()
+		o.watched, op = true, unix.EPOLL_CTL_ADD
+	}
+	return p.control(op, o.fd, unix.EPOLLIN|unix.EPOLLONESHOT)
+}
+
+// forget ends the watch over o. Its lock is held.
+func (p *poller) forget(o *Output) {
+	if !o.watched {
+		return
+	}
+	p.mu.Lock()
+	delete(p.watched, int32(o.fd)) //nolint:gosec // a descriptor
+	p.mu.Unlock()
+	_ = p.control(unix.EPOLL_CTL_DEL, o.fd, 0) // its end does the same
+}
+
+func (p *poller) run() {
+	defer close(p.ended)
+	events := make([]unix.EpollEvent, 128)
+	for {
+		n, err := unix.EpollWait(p.epoll, events, -1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+		for _, e := range events[:max(n, 0)] {
+			if int(e.Fd) == p.end {
+				return
+			}
+			p.mu.Lock()
+			o := p.watched[e.Fd] // nil: closed meanwhile; another of that number looks in vain
+			p.mu.Unlock()
+			if o != nil {
+				o.wake()
+			}
+		}
+	}
+}
+
+// close ends the thread. No output may be read after it.
+func (p *poller) close() error {
+	_, err := unix.Write(p.end, binary.NativeEndian.AppendUint64(nil, 1))
+	<-p.ended
+	return errors.Join(err, unix.Close(p.end), unix.Close(p.epoll))
+}
+
+// pipeSize absorbs pauses of the reader; more gains nothing.
+const pipeSize = 256 << 10
+
+// outputPipe makes the pipe of one output stream. The write end, a bare descriptor, is
+// opened for reading too: so the service outlives bhnode without SIGPIPE, its output
+// waits in the pipe, and the next bhnode can open it anew.
+func (p *poller) outputPipe(a account) (r *Output, w int, err error) {
+	var fds [2]int
+	if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC); err != nil {
+		return nil, -1, os.NewSyscallError("pipe2", err)
+	}
+	defer func() { _ = syscall.Close(fds[1]) }()
+	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize) // a smaller one only costs more wake-ups
+	err = syscall.SetNonblock(fds[0], true)
+	if err == nil && a.cred != nil { // its user may then open /dev/stdout
+		err = syscall.Fchown(fds[1], a.uid, a.gid)
+	}
+	if err == nil {
+		w, err = syscall.Open("/proc/self/fd/"+strconv.Itoa(fds[1]), syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		_ = syscall.Close(fds[0])
+		return nil, -1, fmt.Errorf("cannot make an output pipe: %w", err)
+	}
+	return newOutput(p, fds[0]), w, nil
+}
