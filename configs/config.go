@@ -25,8 +25,8 @@ type Config struct {
 	// lists, then the rest in file order. Edges that `required: false` lets vanish
 	// are gone.
 	Tree supervision.SupervisorSpec
-	// Warnings name what is configured, or on by default, and has no effect in
-	// this build.
+	// Warnings name what is configured, or on by default, and has no effect: in this
+	// build, or since a limit can never be reached.
 	Warnings []string
 	// PrivateDirs are the directories of the embedded default. They must be made
 	// with mode 0700 before anything is put into them; nil with a file.
@@ -172,7 +172,7 @@ func (d *decoder) document(c *Config, doc *node) {
 		c.Services = append(c.Services, s.finish(ds))
 	}
 	c.Tree, c.root = tree.root.compile(), tree.root
-	c.Warnings = warnings(c, metricsOn)
+	c.Warnings = append(warnings(c, metricsOn), d.limitWarnings(ds, tree)...)
 }
 
 // ControlSocket returns the path of the control socket. It reads nothing else, so
