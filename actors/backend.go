@@ -2,8 +2,6 @@ package actors
 
 import (
 	"context"
-	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -16,8 +14,6 @@ import (
 type Backend interface {
 	// Start makes one incarnation; its error may be a *proc.StartError.
 	Start(ctx context.Context, s *proc.ServiceSpec, incarnation uint64) (Process, error)
-	// Lookup returns the incarnation of a service that is not released, nil if none.
-	Lookup(service string) Process
 	// Prober returns what checks an incarnation.
 	Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error)
 	// KeepHolds keeps the holds for the next life of the node.
@@ -36,9 +32,9 @@ type Process interface {
 	Kill() error
 	Left() ([]proc.Remnant, error)
 	AwaitGone(ctx context.Context) error
-	// Capture hands the output over as it comes, until its end or CutOutput. Lines
-	// are valid during deliver only.
-	Capture(deliver func(stream string, at time.Time, lines []proc.Line))
+	// Capture hands the output of stdout or stderr over as it comes, until its end or
+	// CutOutput. Lines are valid during deliver only.
+	Capture(stream string, deliver func(at time.Time, lines []proc.Line))
 	CutOutput()
 	// Ready is closed when a notify probe has heard READY=1; nil for other probes.
 	Ready() <-chan struct{}
@@ -56,14 +52,6 @@ func (b OnHost) Start(ctx context.Context, s *proc.ServiceSpec, incarnation uint
 		return nil, err
 	}
 	return hostProcess{p}, nil
-}
-
-// Lookup implements Backend.
-func (b OnHost) Lookup(service string) Process {
-	if p := b.Host.Lookup(service); p != nil {
-		return hostProcess{p}
-	}
-	return nil
 }
 
 // Prober implements Backend.
@@ -100,17 +88,12 @@ func (p hostProcess) Ready() <-chan struct{} {
 	return nil
 }
 
-func (p hostProcess) Capture(deliver func(stream string, at time.Time, lines []proc.Line)) {
-	var both sync.WaitGroup
-	for _, s := range []struct {
-		name string
-		file *os.File
-	}{{"stdout", p.Stdout()}, {"stderr", p.Stderr()}} {
-		both.Go(func() {
-			proc.Capture(s.file, func(at time.Time, lines []proc.Line) { deliver(s.name, at, lines) })
-		})
+func (p hostProcess) Capture(stream string, deliver func(at time.Time, lines []proc.Line)) {
+	from := p.Stdout()
+	if stream == "stderr" {
+		from = p.Stderr()
 	}
-	both.Wait()
+	proc.Capture(from, deliver)
 }
 
 func (p hostProcess) CutOutput() {

@@ -11,8 +11,12 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// errGone answers a request to an actor that stopped before it could answer.
-var errGone = errors.New("the node is stopping")
+var (
+	// errGone answers a request to an actor that stopped before it could answer.
+	errGone = errors.New("the node is stopping")
+	// errSilent ends the wait for an answer that should come at once.
+	errSilent = errors.New("the node does not answer")
+)
 
 // newSystem makes an actor system that logs to log.
 func newSystem(log zerolog.Logger) *actor.ActorSystem {
@@ -24,8 +28,9 @@ func newSystem(log zerolog.Logger) *actor.ActorSystem {
 	)
 }
 
-// guard is around every actor. It closes done, if there is one, once the actor has stopped, and
-// keeps a panic in Stopping or Stopped from cancelling the stop or hanging the
+// guard is around every actor. It closes done, if there is one, once the actor has
+// stopped. From Stopping on it keeps messages away, so that no child is started
+// that nobody would stop, and panics, which would cancel the stop or hang the
 // parent.
 func guard(done chan<- struct{}, log zerolog.Logger) actor.PropsOption {
 	stopping := false
@@ -38,17 +43,28 @@ func guard(done chan<- struct{}, log zerolog.Logger) actor.PropsOption {
 				if done != nil {
 					defer close(done)
 				}
+			default:
+				if stopping {
+					return
+				}
 			}
 			defer func() {
 				reason := recover()
 				if reason == nil {
 					return
 				}
-				log.Error().Str("actor", c.Self().GetId()).Any("panic", reason).Bytes("stack", debug.Stack()).Msg("actor panicked")
+				stack := debug.Stack()
+				if b, ok := env.Message.(broken); ok {
+					stack = b.stack
+				}
+				log.Error().Str("actor", c.Self().GetId()).Any("panic", reason).Bytes("stack", stack).Msg("actor panicked")
 				if !stopping {
 					panic(reason) // its parent stops it
 				}
 			}()
+			if b, ok := env.Message.(broken); ok {
+				panic(b.reason)
+			}
 			next(c, env)
 		}
 	})
@@ -56,45 +72,123 @@ func guard(done chan<- struct{}, log zerolog.Logger) actor.PropsOption {
 
 // stopFailed is the answer to every failure of a child: stop it, never restart.
 type stopFailed struct {
-	failed func(who *actor.PID, reason any)
+	failed func(reason any)
 }
 
 // HandleFailure implements actor.SupervisorStrategy.
 func (s stopFailed) HandleFailure(
 	_ *actor.ActorSystem, sup actor.Supervisor, who *actor.PID, _ *actor.RestartStatistics, reason, _ any,
 ) {
-	s.failed(who, reason)
+	if s.failed != nil {
+		s.failed(reason)
+	}
 	sup.StopChildren(who)
 }
 
-// await runs work on a goroutine of its own and sends what it returns to the actor.
-func await(c actor.Context, work func() any) {
-	self, root := c.Self(), c.ActorSystem().Root
-	go func() { root.Send(self, work()) }()
+// inbox is where a goroutine or a timer of an actor sends what it has found.
+type inbox struct {
+	self *actor.PID
+	root *actor.RootContext
 }
 
-// detach runs work whose outcome nobody waits for.
-func detach(work func()) { go work() }
+func inboxOf(c actor.Context) inbox { return inbox{c.Self(), c.ActorSystem().Root} }
 
-// sendAfter sends a message to the actor itself after a time. It is never
-// cancelled; the message says what it is about.
-func sendAfter(c actor.Context, d time.Duration, message any) {
-	self, root := c.Self(), c.ActorSystem().Root
-	time.AfterFunc(d, func() { root.Send(self, message) })
+// await runs work on a goroutine of its own and sends what it returns to the
+// actor, nothing for nil. A panic in it is one of the actor.
+func (in inbox) await(work func() any) {
+	go func() {
+		if m := caught(work); m != nil {
+			in.root.Send(in.self, m)
+		}
+	}()
+}
+
+// broken is what work that has panicked sends: the actor panics when it comes.
+type broken struct {
+	reason any
+	stack  []byte
+}
+
+func caught(work func() any) (message any) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			message = broken{reason, debug.Stack()}
+		}
+	}()
+	return work()
+}
+
+// aside runs what nobody waits for and what needs no actor.
+func aside(work func()) { go work() }
+
+// await runs work for the actor, as inbox.await does.
+func await(c actor.Context, work func() any) { inboxOf(c).await(work) }
+
+// alarm sends a message to the actor itself after a time. It has one message under
+// way at most; one that comes late all the same is outdated by what it is about.
+type alarm struct{ timer *time.Timer }
+
+func (a *alarm) set(c actor.Context, d time.Duration, message any) {
+	a.cancel()
+	in := inboxOf(c)
+	a.timer = time.AfterFunc(d, func() { in.root.Send(in.self, message) })
+}
+
+func (a *alarm) cancel() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
+// address is an actor that can be asked.
+type address struct {
+	pid  *actor.PID
+	root *actor.RootContext
+	gone <-chan struct{} // closed when it will never answer
 }
 
 // ask sends a request that make builds around a reply channel and waits for the
-// answer, for ctx, or for the end of the node.
-func ask[T any](ctx context.Context, n *Node, to *actor.PID, build func(reply chan<- T) any) (T, error) {
+// answer, for ctx, or for the end of the actor.
+func ask[T any](ctx context.Context, to address, build func(reply chan<- T) any) (T, error) {
 	reply := make(chan T, 1)
-	n.system.Root.Send(to, build(reply))
-	var none T
+	to.root.Send(to.pid, build(reply))
+	var err error
 	select {
 	case answer := <-reply:
 		return answer, nil
 	case <-ctx.Done():
-		return none, ctx.Err()
-	case <-n.stopped:
-		return none, errGone
+		err = context.Cause(ctx)
+	case <-to.gone:
+		err = errGone
+	}
+	select {
+	case answer := <-reply: // both have happened
+		return answer, nil
+	default:
+		var none T
+		return none, err
+	}
+}
+
+// askTime is how long an answer may take that needs no work.
+const askTime = 10 * time.Second
+
+// askNow is ask for what is answered at once. What was asked of an actor that
+// panicked meanwhile is lost, so it does not wait for long.
+func askNow[T any](ctx context.Context, to address, build func(reply chan<- T) any) (T, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, askTime, errSilent)
+	defer cancel()
+	return ask(ctx, to, build)
+}
+
+// within waits for a channel to be closed, for so long at most.
+func within(d time.Duration, done <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
 	}
 }

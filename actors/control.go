@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/blackhole/bhnode/proc"
+	"github.com/blackhole/bhnode/proc/logstore"
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
 	"github.com/blackhole/bhnode/supervision"
 )
@@ -38,8 +39,8 @@ func NewControl(n *Node) *Control { return &Control{node: n, health: health.NewS
 func (s *Control) Server(allowed func(uid int) bool) *grpc.Server {
 	server := grpc.NewServer(
 		grpc.Creds(peerCredentials{allowed}),
-		grpc.UnaryInterceptor(admitUnary),
-		grpc.StreamInterceptor(admitStream),
+		grpc.UnaryInterceptor(s.admitUnary),
+		grpc.StreamInterceptor(s.admitStream),
 		grpc.MaxRecvMsgSize(1<<20),
 	)
 	bhnodev1.RegisterNodeServer(server, s)
@@ -117,13 +118,15 @@ func (s *Control) awaitChange(ctx context.Context, events *Follower[eventRecord]
 	case <-events.Batches():
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-s.node.stopped:
+	case <-s.node.root.gone:
 		return errGone
 	}
 	select {
 	case <-tick:
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-s.node.root.gone:
+		return errGone
 	}
 	for {
 		select {
@@ -183,7 +186,7 @@ func (s *Control) SignalService(ctx context.Context, r *bhnodev1.SignalServiceRe
 		return nil, status.Errorf(codes.InvalidArgument, "%d is no signal", r.GetSignal())
 	}
 	sig := syscall.Signal(r.GetSignal())
-	got, err := ask(ctx, s.node, s.node.root, func(reply chan<- signalled) any {
+	got, err := askNow(ctx, s.node.root, func(reply chan<- signalled) any {
 		return signalService{id: id, signal: sig, who: who(ctx), reply: reply}
 	})
 	if err == nil {
@@ -213,12 +216,15 @@ func (s *Control) operate(ctx context.Context, m operate) error {
 		return status.Error(codes.InvalidArgument, "no service is named")
 	}
 	for _, id := range m.ids {
+		if id == "" {
+			return status.Error(codes.InvalidArgument, "a name is empty")
+		}
 		if svc := s.node.services[id]; svc != nil && !svc.Enabled {
 			return status.Errorf(codes.FailedPrecondition, "%s is disabled in the configuration", id)
 		}
 	}
 	m.who, m.text = who(ctx), m.words()
-	err, gone := ask(ctx, s.node, s.node.root, func(reply chan<- error) any {
+	err, gone := ask(ctx, s.node.root, func(reply chan<- error) any {
 		m.reply = reply
 		return m
 	})
@@ -261,9 +267,9 @@ func toStatus(err error) error {
 		return nil
 	case errors.As(err, &unknown):
 		return status.Error(codes.NotFound, err.Error())
-	case errors.As(err, &operation), errors.Is(err, proc.ErrProcessDone):
+	case errors.As(err, &operation), errors.Is(err, proc.ErrProcessDone), errors.Is(err, logstore.ErrNoStreams):
 		return status.Error(codes.FailedPrecondition, err.Error())
-	case errors.Is(err, errGone):
+	case errors.Is(err, errGone), errors.Is(err, errSilent):
 		return status.Error(codes.Unavailable, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):
 		return status.Error(codes.DeadlineExceeded, "the time to wait is over; the work goes on")

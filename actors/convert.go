@@ -17,9 +17,6 @@ import (
 	"github.com/blackhole/bhnode/supervision"
 )
 
-// eventRecord is one event of the journal.
-type eventRecord = journal.Record
-
 // states and reasons on the wire, by their names in supervision.
 var (
 	states = map[supervision.State]bhnodev1.ServiceState{

@@ -1,108 +1,152 @@
 package actors
 
 import (
+	"errors"
+	"time"
+
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 )
 
-// disk writes batches one after the other; while one is under way the next ones
-// gather. It belongs to one actor.
+// diskRoom is how many bytes may wait for a disk that does not keep up; then the
+// oldest are dropped.
+const diskRoom = 8 << 20
+
+// errUnwritten is why a batch was lost whose flight has panicked.
+var errUnwritten = errors.New("it was not written")
+
+// quietTime lies at least between two reports of the same trouble.
+const quietTime = 10 * time.Second
+
+// disk writes batches one after the other; while one flight is under way the next
+// batches gather. It is used by one actor at a time; a successor resumes it.
 type disk[T any] struct {
 	log    zerolog.Logger
 	what   string
 	append func([]T) error // nil: nothing is kept
-	then   []afterwards
-	queue  []T
-	dones  []chan<- struct{} // of the queue
-	flying []chan<- struct{} // of the batch under way
-	inAir  int
-	taken  uint64 // items ever queued
-	over   uint64 // items written or lost
-	lost   uint64
+	queue  []parcel[T]
+	waits  int // bytes of the queue
+	flight *flight[T]
+	lost   uint64 // items, since that was last told
+	told   time.Time
 	failed bool
 }
 
-// afterwards is done once that many items are written or lost.
-type afterwards struct {
-	items uint64
-	do    func()
+// parcel is a batch on its way to the disk. ack, if there is one, has room for the
+// one answer it gets: whether the batch was written.
+type parcel[T any] struct {
+	items  []T
+	weight int
+	ack    chan<- bool
 }
 
-// waitingLimit is how many items may wait where the oldest are dropped.
-const waitingLimit = 16384
+func (p *parcel[T]) answer(kept bool) {
+	if p.ack != nil {
+		p.ack <- kept
+	}
+}
 
-func (d *disk[T]) busy() bool { return d.inAir > 0 }
+// flight is a write under way.
+type flight[T any] struct {
+	parcels []parcel[T]
+	done    chan struct{}
+	errs    []error // one a parcel; to be read when done
+}
 
-// write queues a batch; done is closed when it is on disk or was lost.
-func (d *disk[T]) write(c actor.Context, batch []T, done chan<- struct{}) {
+// landed: a flight is over.
+type landed[T any] struct{ flight *flight[T] }
+
+// resume goes on with the flight that a predecessor has left.
+func (d *disk[T]) resume(c actor.Context) {
+	if f := d.flight; f != nil {
+		await(c, func() any {
+			<-f.done
+			return landed[T]{f}
+		})
+	}
+}
+
+// busy tells whether what is written now has to wait.
+func (d *disk[T]) busy() bool { return d.flight != nil }
+
+// write queues a batch.
+func (d *disk[T]) write(c actor.Context, p parcel[T]) {
 	if d.append == nil {
-		if done != nil {
-			close(done)
-		}
+		p.answer(true)
 		return
 	}
-	d.taken += uint64(len(batch))
-	d.queue = append(d.queue, batch...)
-	if done != nil {
-		d.dones = append(d.dones, done)
+	d.queue = append(d.queue, p)
+	d.waits += p.weight
+	for d.waits > diskRoom && len(d.queue) > 1 {
+		oldest := d.queue[0]
+		d.queue = d.queue[1:]
+		d.waits -= oldest.weight
+		d.drop(oldest, nil)
 	}
 	d.fly(c)
 }
 
-// writeNewest queues a batch and drops the oldest items where too many wait.
-func (d *disk[T]) writeNewest(c actor.Context, batch []T) {
-	d.write(c, batch, nil)
-	if over := len(d.queue) - waitingLimit; over > 0 {
-		d.lost += uint64(over)
-		d.over += uint64(over)
-		d.queue = append(d.queue[:0:0], d.queue[over:]...)
+// drop gives a batch up.
+func (d *disk[T]) drop(p parcel[T], err error) {
+	p.answer(false)
+	if len(p.items) == 0 {
+		return
 	}
+	d.lost += uint64(len(p.items))
+	if d.failed || time.Since(d.told) < quietTime {
+		return
+	}
+	d.failed, d.told = true, time.Now()
+	log, what := d.log, d.what
+	aside(func() { // bhnode's own log may be on the same disk
+		log.Error().AnErr("err", err).Msg(what + " cannot be written and are lost until they can")
+	})
 }
 
+// fly writes what has gathered, unless a flight is under way.
 func (d *disk[T]) fly(c actor.Context) {
-	if d.inAir > 0 || len(d.queue) == 0 {
+	if d.flight != nil || len(d.queue) == 0 {
 		return
 	}
-	batch, write := d.queue, d.append
-	d.queue, d.flying, d.dones = nil, d.dones, nil
-	d.inAir = len(batch)
-	await(c, func() any { return written{write(batch)} })
+	f := &flight[T]{parcels: d.queue, errs: make([]error, len(d.queue)), done: make(chan struct{})}
+	d.flight, d.queue, d.waits = f, nil, 0
+	for i, p := range f.parcels {
+		if len(p.items) > 0 {
+			f.errs[i] = errUnwritten
+		}
+	}
+	write := d.append
+	await(c, func() any {
+		defer close(f.done)
+		for i := range f.parcels {
+			if p := &f.parcels[i]; len(p.items) > 0 {
+				f.errs[i] = write(p.items)
+			}
+		}
+		return landed[T]{f}
+	})
 }
 
-// written ends the batch under way. A disk that fails costs lines, never a
-// service: they are counted and told once.
-func (d *disk[T]) written(c actor.Context, err error) {
-	n := d.inAir
-	d.inAir = 0
-	d.over += uint64(n)
-	for _, done := range d.flying {
-		close(done)
+// landed ends a flight. A disk that fails costs lines, never a service: they are
+// counted, and that is told when it begins and when it is over.
+func (d *disk[T]) landed(c actor.Context, f *flight[T]) {
+	if f != d.flight {
+		return // its predecessor's, that was resumed
 	}
-	d.flying = nil
-	switch {
-	case err != nil:
-		d.lost += uint64(n)
-		if !d.failed {
-			d.failed = true
-			d.log.Error().Err(err).Msg(d.what + " could not be written and are lost until it can")
+	d.flight = nil
+	bad := false
+	for i, p := range f.parcels {
+		if err := f.errs[i]; err != nil {
+			bad = true
+			d.drop(p, err)
+		} else {
+			p.answer(true)
 		}
-	case d.failed || d.lost > 0 && len(d.queue) == 0:
-		d.log.Warn().Uint64("lost", d.lost).Msg(d.what + " were lost")
-		d.failed, d.lost = false, 0
+	}
+	if !bad && d.lost > 0 && len(d.queue) == 0 && (d.failed || time.Since(d.told) >= quietTime) {
+		log, what, lost := d.log, d.what, d.lost
+		aside(func() { log.Warn().Uint64("lost", lost).Msg(what + " were lost") })
+		d.failed, d.lost, d.told = false, 0, time.Now()
 	}
 	d.fly(c)
-	d.settle()
-}
-
-// after does something once all that is queued by then is written or lost.
-func (d *disk[T]) after(do func()) {
-	d.then = append(d.then, afterwards{d.taken, do})
-	d.settle()
-}
-
-func (d *disk[T]) settle() {
-	for len(d.then) > 0 && d.then[0].items <= d.over {
-		d.then[0].do()
-		d.then = d.then[1:]
-	}
 }

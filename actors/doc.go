@@ -5,7 +5,7 @@
 //	root                  the supervision.Machine, operator calls   –
 //	root/…/SUPERVISOR     nothing but its children; it relays       the supervisor above
 //	root/…/SERVICE        the service's present incarnation         its supervisor
-//	records               the two below; starts them anew           –
+//	records               nothing but its children                  –
 //	records/journal       the event journal, its followers          records
 //	records/log/SERVICE   a service's log, its followers            records
 //
@@ -15,8 +15,10 @@
 // life of a service carries its incarnation, since a message that is late is
 // delivered to whoever has the name by then.
 //
-// protoactor's restarts are not used. An actor that panics is stopped by its
-// parent, which starts a new one in its place. A service's actor takes its
-// process with it, and the new one reports that as an abnormal end. A panic in
-// root, or in records, ends the node.
+// protoactor's restarts are not used. An actor that panics, or whose goroutine
+// does, is stopped by its parent, which starts a new one in its place; what must
+// not end with an actor is kept beside it: the process of a service in its body,
+// logs and journal in their books. A service's new actor ends the process that it
+// finds and reports that as an abnormal end. A panic in root, or in records, ends
+// the node.
 package actors

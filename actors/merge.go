@@ -2,6 +2,8 @@ package actors
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/blackhole/bhnode/proc/logstore"
 )
@@ -10,11 +12,12 @@ import (
 // order of the log stays.
 type merge struct {
 	sources []*source
+	errs    []error // of those that ended badly
 }
 
 type source struct {
 	entries chan logstore.Entry
-	err     chan error
+	err     chan error // has one when entries is closed
 	head    *logstore.Entry
 	done    bool
 }
@@ -26,34 +29,46 @@ func newMerge(ctx context.Context, logs Logs, services []string, q logstore.Quer
 		s := &source{entries: make(chan logstore.Entry, 64), err: make(chan error, 1)}
 		m.sources = append(m.sources, s)
 		o := logs.options(name)
-		detach(func() {
+		aside(func() {
 			defer close(s.entries)
-			s.err <- logstore.Read(ctx, o, q, func(e logstore.Entry) bool {
-				select {
-				case s.entries <- e:
-					return true
-				case <-ctx.Done():
-					return false
-				}
-			})
+			s.err <- read(ctx, o, q, s.entries)
 		})
 	}
 	return m
 }
 
-// next returns the earliest entry that is left.
+// read sends what is on disk. A panic is an error: a node does not end since
+// somebody wants to see a log.
+func read(ctx context.Context, o logstore.Options, q logstore.Query, to chan<- logstore.Entry) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("cannot read the log of %s: %v", o.Service, reason)
+		}
+	}()
+	return logstore.Read(ctx, o, q, func(e logstore.Entry) bool {
+		select {
+		case to <- e:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	})
+}
+
+// next returns the earliest entry that is left. What could not be read of one log
+// hides no other; the error comes at the end.
 func (m *merge) next() (logstore.Entry, bool, error) {
 	var first *source
 	for _, s := range m.sources {
 		if err := s.fill(); err != nil {
-			return logstore.Entry{}, false, err
+			m.errs = append(m.errs, err)
 		}
 		if s.head != nil && (first == nil || s.head.Time.Before(first.head.Time)) {
 			first = s
 		}
 	}
 	if first == nil {
-		return logstore.Entry{}, false, nil
+		return logstore.Entry{}, false, errors.Join(m.errs...)
 	}
 	e := *first.head
 	first.head = nil

@@ -62,23 +62,21 @@ type (
 
 // service → itself, from goroutines and timers.
 type (
-	spawned struct {
-		incarnation uint64
-		process     Process
-		prober      proc.Prober
-		err         error
-	}
+	spawned   struct{ incarnation uint64 }
 	exited    struct{ incarnation uint64 }
 	graceOver struct{ incarnation uint64 }
 	killOver  struct{ incarnation uint64 }
-	allGone   struct{ incarnation uint64 }
-	stuck     struct {
+	// emptied: nothing is alive of it; its hooks are still to run.
+	emptied struct{ incarnation uint64 }
+	allGone struct{ incarnation uint64 }
+	stuck   struct {
 		incarnation uint64
 		left        []proc.Remnant
 	}
-	latched  struct{ incarnation uint64 }
-	probeDue struct{ incarnation uint64 }
-	probed   struct {
+	lookAgain struct{ incarnation uint64 }
+	latched   struct{ incarnation uint64 }
+	probeDue  struct{ incarnation uint64 }
+	probed    struct {
 		incarnation uint64
 		err         error
 		at          time.Time
@@ -87,27 +85,26 @@ type (
 	startTooLong struct {
 		incarnation uint64
 		due         time.Time
-		last        time.Time // for a service that reports itself: no longer than this
+		looks       int // how often it came
 	}
 )
 
 // root → records/journal.
 type writeEvents struct{ records []journal.Record }
 
-// capture of a service → records/log/SERVICE; done is closed when the lines need
-// not be waited for any more.
+// output of a service → records/log/SERVICE; done, which has room for it, gets
+// whether the lines were written.
 type writeLines struct {
 	entries []logstore.Entry
+	bytes   int  // of all lines
 	late    bool // the lines before them are still waited for
-	done    chan<- struct{}
+	done    chan<- bool
 }
 
-// A journal or log → itself.
-type written struct{ err error }
-
-// control → journal or log. Where the answer has come, all up to last is on disk
-// and what comes later goes to the follower.
+// control → journal or log.
 type (
+	// follow wants what comes, if there is a follower, and what there is: all of it up
+	// to last.
 	follow[T any] struct {
 		follower *Follower[T]
 		reply    chan<- followed[T]
@@ -117,4 +114,6 @@ type (
 		last   uint64
 		recent []T
 	}
+	// flush is answered when all that came before it is on disk, or lost.
+	flush struct{ done chan<- bool }
 )

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +21,12 @@ import (
 const (
 	eventsMaxSize  = 64 << 20
 	eventsMaxFiles = 4
+	// closeTime bounds each step of Close.
+	closeTime = 15 * time.Second
+	// flushTime is how long a disk is waited for that has stalled.
+	flushTime = 5 * time.Second
+	// guestTime is how long followers get to take the last lines.
+	guestTime = time.Second
 )
 
 // Outcome is how a node ended.
@@ -32,144 +39,142 @@ type Outcome struct {
 // Node is a node that runs.
 type Node struct {
 	*nodeContext
-	root    *actor.PID
-	records *actor.PID
-	gone    chan struct{} // the root actor has stopped
-	closed  chan struct{} // the records actor has stopped
+	root    address
+	records address
 }
 
 // nodeContext is what the actors of a node share; it does not change.
 type nodeContext struct {
-	cfg       Config
-	backend   Backend
-	system    *actor.ActorSystem
-	log       zerolog.Logger
-	started   time.Time
-	stores    map[string]*logstore.Store
-	journal   *journal.Journal
-	earlier   []journal.Record
-	lastEvent uint64
-	services  map[supervision.ChildID]*Service
-	details   map[supervision.ChildID]*atomic.Pointer[Detail]
+	cfg        Config
+	backend    Backend
+	system     *actor.ActorSystem
+	log        zerolog.Logger
+	started    time.Time
+	services   map[supervision.ChildID]*service
+	stores     []*logstore.Store
+	journal    *journalBook
+	journalPID *actor.PID
 
-	closing atomic.Bool
-	booted  chan supervision.Booted
-	ended   chan Outcome
-	once    sync.Once
-	stopped chan struct{}
+	guests    guests
+	finishing sync.WaitGroup // what goes on after its actor has stopped
+	booted    chan supervision.Booted
+	ended     chan Outcome
+	once      sync.Once
+}
+
+// service is a configured service, and what its actors, one after the other, share.
+type service struct {
+	*Service
+	detail atomic.Pointer[Detail]
+	body   *body // of the present incarnation; its actor's alone
+	lines  *logBook
+	logPID *actor.PID
 }
 
 // Start starts a node on a backend. It returns at once; what becomes of it is told
 // by Booted and Ended.
 func Start(cfg Config, backend Backend) (*Node, error) {
-	n := &nodeContext{
-		cfg: cfg, backend: backend, system: newSystem(cfg.Log), log: cfg.Log, started: time.Now(),
-		stores: map[string]*logstore.Store{}, services: map[supervision.ChildID]*Service{},
-		details: map[supervision.ChildID]*atomic.Pointer[Detail]{},
-		booted:  make(chan supervision.Booted, 1), ended: make(chan Outcome, 1), stopped: make(chan struct{}),
-	}
-	for i := range n.cfg.Services {
-		s := &n.cfg.Services[i]
-		id := supervision.ChildID(s.Spec.Name)
-		n.services[id] = s
-		n.details[id] = &atomic.Pointer[Detail]{}
-		n.details[id].Store(&Detail{})
-	}
-	if err := n.openFiles(); err != nil {
-		n.closeFiles()
+	n, err := newContext(cfg, backend)
+	if err != nil {
 		return nil, err
 	}
-	node := &Node{nodeContext: n, gone: make(chan struct{}), closed: make(chan struct{})}
-	up := make(chan struct{})
-	node.records = node.spawnTop(recordsName, &recordsActor{node: n, up: up}, node.closed)
-	select {
-	case <-up: // else the first events would find no journal
-	case <-node.closed:
-	}
-	node.root = node.spawnTop(string(cfg.Tree.Root.Spec.ID), newRootActor(n), node.gone)
-	return node, nil
+	return n.start(), nil
 }
 
-func (n *nodeContext) openFiles() error {
-	if n.cfg.Logs.Dir != "" {
-		for i := range n.cfg.Services {
-			if !n.cfg.Services[i].Enabled {
-				continue
-			}
-			name := n.cfg.Services[i].Spec.Name
-			store, err := logstore.Open(n.cfg.Logs.options(name))
-			if err != nil {
-				return fmt.Errorf("cannot open the log of %s: %w", name, err)
-			}
-			n.stores[name] = store
+// newContext opens the files.
+func newContext(cfg Config, backend Backend) (*nodeContext, error) {
+	n := &nodeContext{
+		cfg: cfg, backend: backend, system: newSystem(cfg.Log), log: cfg.Log, started: time.Now(),
+		services: map[supervision.ChildID]*service{},
+		booted:   make(chan supervision.Booted, 1), ended: make(chan Outcome, 1),
+	}
+	n.journalPID = actor.NewPID(n.system.Address(), recordsName+"/"+journalName)
+	err := n.openJournal()
+	for i := range n.cfg.Services {
+		if err == nil {
+			err = n.addService(&n.cfg.Services[i])
 		}
 	}
-	if n.cfg.EventsPath == "" {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(n.cfg.EventsPath), 0o711); err != nil { //nolint:gosec // services of other users pass through
-		return fmt.Errorf("cannot make the directory of the event journal: %w", err)
-	}
-	j, err := journal.Open(n.cfg.EventsPath, journal.Options{MaxSize: eventsMaxSize, MaxFiles: eventsMaxFiles})
 	if err != nil {
-		return fmt.Errorf("cannot open the event journal: %w", err)
+		return nil, errors.Join(err, n.closeFiles())
 	}
-	n.journal, n.lastEvent = j, j.LastSeq()
-	if n.earlier, err = j.Tail(recentEvents); err != nil {
-		return fmt.Errorf("cannot read the event journal: %w", err)
+	return n, nil
+}
+
+func (n *nodeContext) addService(of *Service) error {
+	name := of.Spec.Name
+	s := &service{Service: of, logPID: actor.NewPID(n.system.Address(), recordsName+"/"+logName(name))}
+	s.detail.Store(&Detail{})
+	var store *logstore.Store
+	if n.cfg.Logs.Dir != "" && of.Enabled {
+		var err error
+		if store, err = logstore.Open(n.cfg.Logs.options(name)); err != nil {
+			return fmt.Errorf("cannot open the log of %s: %w", name, err)
+		}
+		n.stores = append(n.stores, store)
 	}
+	s.lines = newLogBook(store, n.cfg.Logs.Drop, n.log.With().Str("service", name).Logger())
+	n.services[supervision.ChildID(name)] = s
 	return nil
 }
 
-func (n *nodeContext) appendEvents(records []journal.Record) error {
-	if n.journal == nil {
-		return nil
-	}
-	return n.journal.Append(records)
-}
-
-func (n *nodeContext) closeFiles() {
-	for name, s := range n.stores {
-		if err := s.Close(); err != nil {
-			n.log.Error().Err(err).Str("service", name).Msg("log could not be closed")
+func (n *nodeContext) openJournal() error {
+	var file *journal.Journal
+	if path := n.cfg.EventsPath; path != "" {
+		if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil { //nolint:gosec // services of other users pass through
+			return fmt.Errorf("cannot make the directory of the event journal: %w", err)
+		}
+		var err error
+		if file, err = journal.Open(path, journal.Options{MaxSize: eventsMaxSize, MaxFiles: eventsMaxFiles}); err != nil {
+			return fmt.Errorf("cannot open the event journal: %w", err)
 		}
 	}
-	if n.journal != nil {
-		if err := n.journal.Close(); err != nil {
-			n.log.Error().Err(err).Msg("event journal could not be closed")
-		}
-	}
+	n.journal = newJournalBook(file, n.log)
+	return nil
 }
 
-// spawnTop starts one of the two actors that have no parent. A panic in one of
-// them ends the node.
-func (n *Node) spawnTop(name string, a actor.Actor, done chan<- struct{}) *actor.PID {
-	failed := &stopFailed{func(who *actor.PID, reason any) {
-		n.log.Error().Str("actor", who.GetId()).Any("panic", reason).Msg("actor panicked, the node ends")
-		n.tellEnded(Outcome{Panic: reason})
-	}}
-	props := actor.PropsFromProducer(func() actor.Actor { return a }, guard(done, n.log), actor.WithGuardian(failed))
+func (n *nodeContext) closeFiles() error {
+	var errs []error
+	for _, s := range n.stores {
+		errs = append(errs, s.Close())
+	}
+	if n.journal != nil && n.journal.file != nil {
+		errs = append(errs, n.journal.file.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// start spawns the two actors that have no parent.
+func (n *nodeContext) start() *Node {
+	node := &Node{nodeContext: n}
+	up := make(chan struct{})
+	node.records = n.spawnTop(recordsName, newRecordsActor(n, up))
+	select {
+	case <-up: // else the first events would find no journal
+	case <-node.records.gone:
+	}
+	node.root = n.spawnTop(string(n.cfg.Tree.Root.Spec.ID), newRootActor(n))
+	return node
+}
+
+// spawnTop starts an actor without a parent. A panic in it ends the node.
+func (n *nodeContext) spawnTop(name string, a actor.Actor) address {
+	gone := make(chan struct{})
+	failed := &stopFailed{func(reason any) { n.tellEnded(Outcome{Panic: reason}) }}
+	props := actor.PropsFromProducer(func() actor.Actor { return a }, guard(gone, n.log), actor.WithGuardian(failed))
 	pid, err := n.system.Root.SpawnNamed(props, name)
 	if err != nil {
 		panic(err) // a name of ours that is taken: a bug
 	}
-	return pid
+	return address{pid, n.system.Root, gone}
 }
 
-// spawn starts the actor of a child.
-func (n *nodeContext) spawn(c actor.Context, name string, make func() actor.Actor) (*actor.PID, error) {
-	return c.SpawnNamed(actor.PropsFromProducer(make, guard(nil, n.log)), name)
-}
-
-func (n *nodeContext) newWorker(of *supervision.Node, buried uint64) *worker {
-	id := of.Spec.ID
-	return &worker{
-		node: n, svc: n.services[id], spec: &of.Spec, shown: n.details[id], buried: buried,
-		log: n.log.With().Str("service", string(id)).Logger(),
+func (n *nodeContext) tellBooted(b supervision.Booted) {
+	select {
+	case n.booted <- b:
+	default: // it was told before
 	}
 }
-
-func (n *nodeContext) tellBooted(b supervision.Booted) { n.booted <- b }
 
 func (n *nodeContext) tellEnded(o Outcome) {
 	n.once.Do(func() {
@@ -178,103 +183,93 @@ func (n *nodeContext) tellEnded(o Outcome) {
 	})
 }
 
+// finish runs work that Close waits for though its actor has stopped.
+func (n *nodeContext) finish(work func()) {
+	n.finishing.Go(func() {
+		if b, ok := caught(func() any { work(); return nil }).(broken); ok {
+			n.log.Error().Any("panic", b.reason).Bytes("stack", b.stack).Msg("work of a stopped actor panicked")
+		}
+	})
+}
+
 // Booted gives one value once the node has come up as far as it can.
 func (n *Node) Booted() <-chan supervision.Booted { return n.booted }
 
-// Ended gives one value once nothing of the node runs any more. Close must follow.
+// Ended gives one value once nothing of the node runs any more, or an actor that
+// it cannot do without has panicked. Close must follow.
 func (n *Node) Ended() <-chan Outcome { return n.ended }
 
 // Stop ends the node in order, or with now at once. who and text say who asked,
 // and with what words.
 func (n *Node) Stop(ctx context.Context, now bool, who, text string) error {
-	_, err := ask(ctx, n, n.root, func(reply chan<- error) any { return shutdown{now: now, who: who, text: text, reply: reply} })
+	_, err := ask(ctx, n.root, func(reply chan<- error) any { return shutdown{now: now, who: who, text: text, reply: reply} })
 	return err
 }
 
 // Close stops the actors, the services' first, and closes the files. What still
 // runs is killed.
 func (n *Node) Close() {
-	n.closing.Store(true)
-	n.system.Root.Stop(n.root)
-	<-n.gone
-	n.flush()
-	n.system.Root.Stop(n.records)
-	<-n.closed
-	close(n.stopped)
+	finished, closed := make(chan struct{}), make(chan struct{})
+	n.stopTop(n.root)
+	aside(func() {
+		n.finishing.Wait()
+		close(finished)
+	})
+	if !within(closeTime, finished) {
+		n.log.Error().Msg("not all that was killed has gone")
+	}
+	if err := n.flush(); err != nil {
+		n.log.Error().Err(err).Msg("what was recorded last could not be written")
+	}
+	n.stopTop(n.records)
+	within(guestTime, n.guests.gone()) // a slow one does not hold the end up
 	n.system.Shutdown()
-	n.closeFiles()
+	aside(func() {
+		if err := n.closeFiles(); err != nil {
+			n.log.Error().Err(err).Msg("a log or the event journal could not be closed")
+		}
+		close(closed)
+	})
+	within(flushTime, closed) // a stalled disk must not hold the end up
+}
+
+func (n *Node) stopTop(a address) {
+	n.system.Root.Stop(a.pid)
+	if !within(closeTime, a.gone) {
+		n.log.Error().Str("actor", a.pid.GetId()).Msg("actor does not stop")
+	}
 }
 
 // flush waits until the journal and the logs are on disk.
-func (n *Node) flush() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+func (n *Node) flush() error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), flushTime, errSilent)
 	defer cancel()
-	if _, err := n.FollowEvents(ctx, nil); err != nil {
-		n.log.Error().Err(err).Msg("event journal could not be flushed")
+	if err := n.flushOne(ctx, n.journalPID); err != nil {
+		return err
 	}
-	for i := range n.cfg.Services {
-		if _, err := n.followLog(ctx, n.cfg.Services[i].Spec.Name, nil); err != nil {
-			n.log.Error().Err(err).Str("service", n.cfg.Services[i].Spec.Name).Msg("log could not be flushed")
+	for _, s := range n.services {
+		if err := n.flushOne(ctx, s.logPID); err != nil {
+			return err
 		}
 	}
+	return nil
 }
+
+// flushOne waits until what a journal or log has taken down by now is on disk, or
+// was lost.
+func (n *Node) flushOne(ctx context.Context, pid *actor.PID) error {
+	_, err := askNow(ctx, n.at(pid), func(done chan<- bool) any { return flush{done} })
+	return err
+}
+
+// at is the address of an actor below records.
+func (n *Node) at(pid *actor.PID) address { return address{pid, n.system.Root, n.records.gone} }
 
 // Snapshot returns the tree as supervision sees it.
 func (n *Node) Snapshot(ctx context.Context) ([]supervision.View, error) {
-	return ask(ctx, n, n.root, func(reply chan<- []supervision.View) any { return askSnapshot{reply} })
-}
-
-// Detail returns what the actor of a service knows.
-func (n *Node) Detail(id supervision.ChildID) Detail {
-	if d := n.details[id]; d != nil {
-		return *d.Load()
-	}
-	return Detail{}
+	return ask(ctx, n.root, func(reply chan<- []supervision.View) any { return askSnapshot{reply} })
 }
 
 // LastEarlier returns the number of the last event before those of this node, 0 if
 // there is none.
-func (n *Node) LastEarlier() uint64 { return n.lastEvent }
-
-// FollowEvents has a follower receive the events to come and returns those of
-// late. Without a follower it only returns them.
-func (n *Node) FollowEvents(ctx context.Context, f *Follower[journal.Record]) ([]journal.Record, error) {
-	got, err := ask(ctx, n, n.journalPID(), func(reply chan<- followed[journal.Record]) any {
-		return follow[journal.Record]{f, reply}
-	})
-	return got.recent, err
-}
-
-// UnfollowEvents ends that.
-func (n *Node) UnfollowEvents(f *Follower[journal.Record]) {
-	n.system.Root.Send(n.journalPID(), unfollow[journal.Record]{f})
-}
-
-// followLog has a follower receive the lines of a service to come. All lines up to
-// the number it returns are on disk then.
-func (n *Node) followLog(ctx context.Context, service string, f *Follower[logstore.Entry]) (followed[logstore.Entry], error) {
-	return ask(ctx, n, n.logPID(service), func(reply chan<- followed[logstore.Entry]) any {
-		return follow[logstore.Entry]{f, reply}
-	})
-}
-
-// FollowLogs has a follower receive the lines of services to come, of all if none
-// is named. It returns the number of the last earlier line of each.
-func (n *Node) FollowLogs(ctx context.Context, services []string, f *Follower[logstore.Entry]) (map[string]uint64, error) {
-	last := map[string]uint64{}
-	for _, name := range services {
-		got, err := n.followLog(ctx, name, f)
-		if err != nil {
-			return nil, err
-		}
-		last[name] = got.last
-	}
-	return last, nil
-}
-
-// UnfollowLogs ends that.
-func (n *Node) UnfollowLogs(services []string, f *Follower[logstore.Entry]) {
-	for _, name := range services {
-		n.system.Root.Send(n.logPID(name), unfollow[logstore.Entry]{f})
-	}
-}
+func (n *Node) LastEarlier() uint64 { return n.journal.before }

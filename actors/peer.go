@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime/debug"
 	"syscall"
 
 	"google.golang.org/grpc"
@@ -60,18 +61,28 @@ func admit(ctx context.Context) error {
 	return nil
 }
 
-func admitUnary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+func (s *Control) admitUnary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (_ any, err error) {
 	if err := admit(ctx); err != nil {
 		return nil, err
 	}
+	defer s.contain(&err)
 	return handle(ctx, request)
 }
 
-func admitStream(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+func (s *Control) admitStream(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	if err := admit(stream.Context()); err != nil {
 		return err
 	}
+	defer s.contain(&err)
 	return handle(server, stream)
+}
+
+// contain makes an error of a panic: a question to the node does not end it.
+func (s *Control) contain(err *error) {
+	if reason := recover(); reason != nil {
+		s.node.log.Error().Any("panic", reason).Bytes("stack", debug.Stack()).Msg("a call panicked")
+		*err = status.Error(codes.Internal, "the call panicked; the log of bhnode has the details")
+	}
 }
 
 func uidOf(conn net.Conn) (int, error) {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/blackhole/bhnode/proc/journal"
+	"github.com/blackhole/bhnode/proc"
 	"github.com/blackhole/bhnode/supervision"
 )
 
@@ -13,21 +13,26 @@ import (
 // its commands out.
 type rootActor struct {
 	*brood
+	node    *nodeContext
 	machine *supervision.Machine
 	calls   map[uint64]chan<- error
 	lastID  uint64
-	booted  bool
+	wakes   map[supervision.ChildID]*alarm
+	tooLong alarm
 	holds   keeper
 }
 
 func newRootActor(n *nodeContext) *rootActor {
 	return &rootActor{
+		node:  n,
 		brood: newBrood(n, n.cfg.Tree.Root),
 		machine: supervision.New(n.cfg.Tree, supervision.Options{
-			LastSeq: n.lastEvent, Seed: n.cfg.Seed, Holds: n.cfg.Holds, Incarnations: n.cfg.Incarnations,
+			LastSeq: n.journal.before, Seed: n.cfg.Seed, Holds: n.cfg.Holds, Incarnations: n.cfg.Incarnations,
 			BestEffort: n.cfg.BestEffort, MaxParallelStarts: n.cfg.MaxParallelStarts,
 		}),
 		calls: map[uint64]chan<- error{},
+		wakes: map[supervision.ChildID]*alarm{},
+		holds: keeper{node: n},
 	}
 }
 
@@ -40,11 +45,10 @@ func (r *rootActor) Receive(c actor.Context) {
 			{Key: "version", Value: r.node.cfg.Version}, {Key: "boot_order", Value: r.node.cfg.Tree.Waves},
 		}})
 		r.step(c, supervision.Boot{Cause: cause})
-	case *actor.Terminated:
-		if r.node.closing.Load() {
-			return
-		}
-		if ev := r.replace(c, m.Who); ev != nil {
+	case *actor.Stopping:
+		r.rest()
+	case *actor.Terminated, respawn:
+		if ev := r.bereaved(c, m); ev != nil {
 			r.step(c, ev)
 		}
 	case supervision.Event:
@@ -60,12 +64,10 @@ func (r *rootActor) Receive(c actor.Context) {
 	case shutdown:
 		r.shutdown(c, m)
 	case signalService:
-		r.note(c, supervision.Notice{
-			Type: supervision.OperatorCommand, Message: "signal " + string(m.id) + " " + m.signal.String(), Attrs: []supervision.Attr{{Key: "who", Value: m.who}},
-		})
+		r.noteCommand(c, "signal "+string(m.id)+" "+proc.SignalName(m.signal), m.who)
 		r.deliver(c, m.id, m)
 	case kept:
-		r.holds.kept(c, r.node, m)
+		r.holds.kept(c, m)
 	}
 }
 
@@ -77,6 +79,13 @@ func (r *rootActor) note(c actor.Context, n supervision.Notice) uint64 {
 		}
 	}
 	return 0
+}
+
+// noteCommand writes down what an operator asked for.
+func (r *rootActor) noteCommand(c actor.Context, text, who string) uint64 {
+	return r.note(c, supervision.Notice{
+		Type: supervision.OperatorCommand, Message: text, Attrs: []supervision.Attr{{Key: "who", Value: who}},
+	})
 }
 
 // step feeds the machine and carries out what it says.
@@ -99,41 +108,43 @@ func (r *rootActor) carryOut(c actor.Context, cmd supervision.Command) {
 	case supervision.KillChild:
 		r.deliver(c, m.ID, m)
 	case supervision.Wake:
-		sendAfter(c, m.After, wake{ID: m.ID, Token: m.Token})
+		if r.wakes[m.ID] == nil {
+			r.wakes[m.ID] = &alarm{}
+		}
+		r.wakes[m.ID].set(c, m.After, wake{ID: m.ID, Token: m.Token})
 	case supervision.Reply:
 		if reply, ok := r.calls[m.Call]; ok {
 			delete(r.calls, m.Call)
-			reply <- m.Err
+			r.holds.answer(reply, m.Err)
 		}
 	case supervision.Held:
-		r.holds.keep(c, r.node, m.Holds)
+		r.holds.keep(c, m.Holds)
 	case supervision.Booted:
-		r.booted = true
 		r.node.tellBooted(m)
 	case supervision.Ended:
 		r.node.tellEnded(Outcome{Ended: m})
 	case supervision.Notice:
 		if m.Type == supervision.NodeStopping && r.node.cfg.ShutdownTimeout > 0 {
-			sendAfter(c, r.node.cfg.ShutdownTimeout, tooLong{m.Seq})
+			r.tooLong.set(c, r.node.cfg.ShutdownTimeout, tooLong{m.Seq})
 		}
 	}
 }
 
 // record sends the notices of a step to the journal.
 func (r *rootActor) record(c actor.Context, now time.Time, commands []supervision.Command) {
-	var records []journal.Record
+	var records []eventRecord
 	for _, cmd := range commands {
 		if n, ok := cmd.(supervision.Notice); ok {
 			records = append(records, recordOf(now, n))
 		}
 	}
 	if len(records) > 0 {
-		c.Send(r.node.journalPID(), writeEvents{records})
+		c.Send(r.node.journalPID, writeEvents{records})
 	}
 }
 
-func recordOf(now time.Time, n supervision.Notice) journal.Record {
-	r := journal.Record{
+func recordOf(now time.Time, n supervision.Notice) eventRecord {
+	r := eventRecord{
 		Seq: n.Seq, Time: now, Type: n.Type, Service: string(n.Service), Supervisor: string(n.Supervisor),
 		Incarnation: n.Incarnation, Pid: n.Pid, Cause: n.Cause, Message: n.Message,
 	}
@@ -147,23 +158,19 @@ func recordOf(now time.Time, n supervision.Notice) journal.Record {
 }
 
 func (r *rootActor) operate(c actor.Context, m operate) {
-	cause := r.note(c, supervision.Notice{
-		Type: supervision.OperatorCommand, Message: m.text, Attrs: []supervision.Attr{{Key: "who", Value: m.who}},
-	})
+	cause := r.noteCommand(c, m.text, m.who)
 	r.lastID++
 	id := r.lastID
 	r.calls[id] = m.reply
 	r.step(c, supervision.Operate{Call: id, Op: m.op, IDs: m.ids, All: m.all, Only: m.only, Cause: cause})
 	if _, open := r.calls[id]; open && m.noWait {
 		delete(r.calls, id)
-		m.reply <- nil
+		r.holds.answer(m.reply, nil)
 	}
 }
 
 func (r *rootActor) shutdown(c actor.Context, m shutdown) {
-	cause := r.note(c, supervision.Notice{
-		Type: supervision.OperatorCommand, Message: m.text, Attrs: []supervision.Attr{{Key: "who", Value: m.who}},
-	})
+	cause := r.noteCommand(c, m.text, m.who)
 	if m.now {
 		r.step(c, supervision.KillAll{Cause: cause})
 	} else {
@@ -172,31 +179,11 @@ func (r *rootActor) shutdown(c actor.Context, m shutdown) {
 	m.reply <- nil
 }
 
-// keeper keeps the holds on disk, one write at a time, the newest last.
-type keeper struct {
-	writing bool
-	next    *[]supervision.Hold
-}
-
-type kept struct{ err error }
-
-func (k *keeper) keep(c actor.Context, n *nodeContext, holds []supervision.Hold) {
-	if k.writing {
-		k.next = &holds
-		return
+// rest is the end of the actor.
+func (r *rootActor) rest() {
+	r.tooLong.cancel()
+	for _, a := range r.wakes {
+		a.cancel()
 	}
-	k.writing = true
-	await(c, func() any { return kept{n.backend.KeepHolds(holds)} })
-}
-
-func (k *keeper) kept(c actor.Context, n *nodeContext, m kept) {
-	k.writing = false
-	if m.err != nil {
-		n.log.Error().Err(m.err).Msg("holds could not be kept; they are forgotten when the node ends")
-	}
-	if k.next != nil {
-		holds := *k.next
-		k.next = nil
-		k.keep(c, n, holds)
-	}
+	r.holds.finish()
 }

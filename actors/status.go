@@ -13,9 +13,6 @@ import (
 	"github.com/blackhole/bhnode/supervision"
 )
 
-// statusLines is how many of its last lines the status of one service shows.
-const statusLines = 10
-
 // Status returns all services in the order of the configuration.
 func (n *Node) Status(ctx context.Context) ([]*bhnodev1.Service, error) {
 	views, err := n.Snapshot(ctx)
@@ -68,15 +65,8 @@ func (n *nodeContext) serviceOf(svc *Service, v supervision.View, enabled bool, 
 	if v.State == supervision.StateBackoff {
 		out.NextStart = timestamppb.New(v.NextStart)
 	}
-	fill(out, n.detail(v.ID), v, now)
+	fill(out, *n.services[v.ID].detail.Load(), v, now)
 	return out
-}
-
-func (n *nodeContext) detail(id supervision.ChildID) Detail {
-	if d := n.details[id]; d != nil {
-		return *d.Load()
-	}
-	return Detail{}
 }
 
 func (n *nodeContext) neededBy(name string) []string {
@@ -89,20 +79,6 @@ func (n *nodeContext) neededBy(name string) []string {
 		out = append(out, string(e.From.Spec.ID))
 	}
 	return out
-}
-
-// LastLines returns the last lines of a service as text.
-func (n *Node) LastLines(ctx context.Context, service string) ([]string, error) {
-	got, err := n.followLog(ctx, service, nil)
-	if err != nil {
-		return nil, err
-	}
-	items := got.recent[max(0, len(got.recent)-statusLines):]
-	lines := make([]string, len(items))
-	for i, e := range items {
-		lines[i] = string(LineOf(e).GetMessage())
-	}
-	return lines, nil
 }
 
 // tree builds the tree from views in list order.
@@ -141,7 +117,7 @@ func (n *nodeContext) treeNode(v supervision.View, now time.Time) *bhnodev1.Tree
 	}
 	t.Kind = bhnodev1.NodeKind_NODE_KIND_SERVICE
 	t.DependsOn = n.services[v.ID].DependsOn
-	if d := n.detail(v.ID); d.Incarnation == v.Incarnation && d.Pid != 0 {
+	if d := *n.services[v.ID].detail.Load(); d.Incarnation == v.Incarnation && d.Pid != 0 {
 		t.Pid = proto.Int32(int32(d.Pid)) //nolint:gosec // a pid fits
 		t.Uptime = durationpb.New(now.Sub(d.StartedAt))
 	}

@@ -3,8 +3,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -20,36 +18,30 @@ const (
 	killTime = 10 * time.Second
 	// settleTime is how long a process without a health check must live to be ready.
 	settleTime = 100 * time.Millisecond
-	// drainTime is how long a pipe that somebody else still holds is read after the
-	// service is gone.
-	drainTime = 500 * time.Millisecond
 )
 
 // worker is the actor of one service. It lives as long as the service is
 // configured and owns its incarnations one after the other.
 type worker struct {
 	node   *nodeContext
-	svc    *Service
+	svc    *service
 	spec   *supervision.ChildSpec
 	log    zerolog.Logger
-	shown  *atomic.Pointer[Detail]
-	buried uint64 // the incarnation its panicked predecessor left, 0: none
+	buried uint64 // the last incarnation that a panicked predecessor was told to start; 0: none
 
 	life
-	next *supervision.StartChild // waits for what a predecessor left to be gone
+	next *waiting // for what a predecessor left to be gone
 }
 
 // life is the present incarnation.
 type life struct {
 	stage    supervision.Stage
 	inc      uint64
-	process  Process
-	cancel   context.CancelFunc
-	output   chan struct{} // closed when all output was delivered
-	prober   proc.Prober
-	checking bool            // a check is under way
-	checks   *sync.WaitGroup // those under way
-	lastBad  time.Time       // when the last bad check began
+	body     *body     // nil: over
+	awaited  bool      // its end is awaited already
+	empty    bool      // nothing of it is alive
+	checking bool      // a check is under way
+	lastBad  time.Time // when the last bad check began
 	health   *supervision.Health
 	probes   int
 	ordered  bool               // supervision ordered the stop
@@ -57,7 +49,14 @@ type life struct {
 	verdict  *supervision.ChildExited
 	shutdown supervision.Shutdown
 	detail   Detail
-	startErr error
+
+	startDue, stopDue, checkDue alarm
+}
+
+// waiting is an incarnation that is to come after the present one.
+type waiting struct {
+	incarnation uint64
+	ended       *supervision.ChildExited // it is not to come at all
 }
 
 // Detail is what a service's actor knows and supervision does not.
@@ -71,7 +70,15 @@ type Detail struct {
 	LastError   string
 	Latency     time.Duration
 	Failures    int
-	Unknown     uint64 // probes that could not be carried out
+	Unknown     int // checks that could not be carried out
+}
+
+func newWorker(n *nodeContext, of *supervision.Node, buried uint64) *worker {
+	s := n.services[of.Spec.ID]
+	return &worker{
+		node: n, svc: s, spec: &of.Spec, buried: buried,
+		log: n.log.With().Str("service", s.Spec.Name).Logger(),
+	}
 }
 
 // Receive implements actor.Actor.
@@ -82,18 +89,19 @@ func (w *worker) Receive(c actor.Context) {
 	case *actor.Stopping:
 		w.abandon()
 	case supervision.StartChild:
-		w.start(c, m)
+		w.start(c, m.Incarnation)
 	case supervision.StopChild:
 		w.stop(c, m)
 	case supervision.KillChild:
 		if m.Incarnation == w.inc {
-			w.ordered = true
-			w.signal(c, supervision.Kill)
+			w.kill(c)
 		}
 	case signalService:
 		w.signalMain(m)
 	case spawned:
-		w.spawned(c, m)
+		if m.incarnation == w.inc && (w.stage == supervision.Preparing || w.stage == supervision.Aborting) {
+			w.spawned(c)
+		}
 	case exited:
 		w.when(c, m.incarnation, supervision.MainExited)
 	case graceOver:
@@ -101,17 +109,28 @@ func (w *worker) Receive(c actor.Context) {
 	case killOver:
 		w.when(c, m.incarnation, supervision.KillOver)
 	case allGone:
-		w.when(c, m.incarnation, supervision.AllGone)
+		if m.incarnation == w.inc {
+			w.signal(c, supervision.AllGone)
+		}
+	case emptied:
+		if m.incarnation == w.inc && !w.empty {
+			w.emptied(c)
+		}
 	case stuck:
 		w.tellStuck(c, m)
+	case lookAgain:
+		if m.incarnation == w.inc && w.stage == supervision.Stuck {
+			w.lookForLeft(c)
+		}
 	default:
 		w.receiveProbe(c)
 	}
 }
 
-// when gives a signal about an incarnation to the life it is about.
+// when gives a signal about the processes of an incarnation to the life it is
+// about, while there are any.
 func (w *worker) when(c actor.Context, inc uint64, sig supervision.Signal) {
-	if inc == w.inc {
+	if inc == w.inc && !w.empty {
 		w.signal(c, sig)
 	}
 }
@@ -126,35 +145,30 @@ func (w *worker) signal(c actor.Context, sig supervision.Signal) {
 }
 
 func (w *worker) perform(c actor.Context, d supervision.Deed) {
-	p, inc := w.process, w.inc
+	inc := w.inc
 	switch d {
 	case supervision.Abort:
-		w.cancel()
+		w.body.cancel()
 	case supervision.Watch:
 		w.watch(c)
 	case supervision.TellReady:
 		w.tell(c, supervision.ChildReady{ID: w.spec.ID, Incarnation: inc})
 	case supervision.Ask:
-		sig := w.svc.Spec.StopSignal
-		if err := p.Signal(sig); err != nil && !errors.Is(err, proc.ErrProcessDone) {
+		if err := w.body.process.Signal(w.svc.Spec.StopSignal); err != nil && !errors.Is(err, proc.ErrProcessDone) {
 			w.log.Warn().Err(err).Uint64("incarnation", inc).Msg("stop signal could not be sent")
 		}
 	case supervision.AskLeft:
-		sig := w.svc.Spec.StopSignal
-		detach(func() { _ = p.SignalLeft(sig) }) // what does not hear is killed
+		w.askLeft(c)
 	case supervision.StartGrace:
 		if w.shutdown.Mode == supervision.Timed {
-			sendAfter(c, w.shutdown.Grace, graceOver{inc})
+			w.stopDue.set(c, w.shutdown.Grace, graceOver{inc})
 		}
 	case supervision.KillLeft:
-		detach(func() { _ = p.Kill() }) // AwaitGone sees whether it worked
+		w.killLeft(c)
 	case supervision.StartKill:
-		sendAfter(c, killTime, killOver{inc})
+		w.stopDue.set(c, killTime, killOver{inc})
 	case supervision.TellStuck:
-		await(c, func() any {
-			left, _ := p.Left()
-			return stuck{inc, left}
-		})
+		w.lookForLeft(c)
 	case supervision.AwaitAll:
 		w.awaitAll(c)
 	case supervision.TellOver:
@@ -163,131 +177,130 @@ func (w *worker) perform(c actor.Context, d supervision.Deed) {
 }
 
 // start begins an incarnation.
-func (w *worker) start(c actor.Context, m supervision.StartChild) {
+func (w *worker) start(c actor.Context, inc uint64) {
 	if w.stage != supervision.Over {
-		w.next = &m
+		w.next = &waiting{incarnation: inc}
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	b := &body{incarnation: inc, cancel: cancel, made: make(chan struct{}), output: make(chan struct{})}
 	exit := w.detail.Exit
 	w.life = life{
-		stage: supervision.Preparing, inc: m.Incarnation, cancel: cancel, shutdown: w.spec.Shutdown,
-		checks: &sync.WaitGroup{}, health: supervision.NewHealth(w.svc.Health), detail: Detail{Incarnation: m.Incarnation, Exit: exit},
+		stage: supervision.Preparing, inc: inc, body: b, shutdown: w.spec.Shutdown,
+		health: supervision.NewHealth(w.svc.Health), detail: Detail{Incarnation: inc, Exit: exit},
 	}
+	w.svc.body = b
 	w.show()
-	backend, spec := w.node.backend, w.svc.Spec
-	await(c, func() any {
-		defer cancel()
-		p, err := backend.Start(ctx, spec, m.Incarnation)
-		if err != nil {
-			return spawned{incarnation: m.Incarnation, err: err}
-		}
-		prober, err := backend.Prober(spec, p)
-		return spawned{m.Incarnation, p, prober, err}
+	n, s, in := w.node, w.svc, inboxOf(c)
+	in.await(func() any {
+		b.make(ctx, n, s, in)
+		return spawned{inc}
 	})
 }
 
-// spawned takes over the process that a start has made.
-func (w *worker) spawned(c actor.Context, m spawned) {
-	if m.incarnation != w.inc || w.stage != supervision.Preparing && w.stage != supervision.Aborting {
-		if m.process != nil {
-			w.bury(c, m.process)
-		}
-		return
-	}
-	w.process, w.prober = m.process, m.prober
-	if m.process == nil {
-		w.startErr = m.err
+// spawned: the start is over.
+func (w *worker) spawned(c actor.Context) {
+	b, inc := w.body, w.inc
+	if b.process == nil {
 		w.signal(c, supervision.SpawnFailed)
 		return
 	}
-	w.detail.Pid, w.detail.StartedAt = m.process.Pid(), m.process.StartedAt()
+	w.detail.Pid, w.detail.StartedAt = b.process.Pid(), b.process.StartedAt()
 	w.show()
-	w.capture()
-	inc, ended := w.inc, m.process.Exited()
+	ended := b.process.Exited()
 	await(c, func() any {
 		<-ended
 		return exited{inc}
 	})
-	if m.err != nil { // its probe cannot be made: it would never become ready
-		w.verdict = &supervision.ChildExited{Kind: supervision.Abnormal, Reason: supervision.ReasonProbe, Detail: m.err.Error(), Hopeless: true}
-		w.signal(c, supervision.Spawned)
-		w.signal(c, supervision.Stop)
-		return
-	}
 	w.signal(c, supervision.Spawned)
+	if b.err != nil && w.stage == supervision.Starting { // without its probe it would never become ready
+		w.condemn(c, supervision.ReasonProbe, b.err.Error())
+		w.verdict.Hopeless = true
+	}
 }
 
 func (w *worker) stop(c actor.Context, m supervision.StopChild) {
 	if m.Incarnation != w.inc {
-		if w.next != nil && w.next.Incarnation == m.Incarnation {
-			w.next = nil // it never began
-			w.tell(c, supervision.ChildExited{ID: w.spec.ID, Incarnation: m.Incarnation, Kind: supervision.ShutdownExit, Reason: m.Reason})
+		if w.next != nil && w.next.incarnation == m.Incarnation {
+			w.next.ended = &supervision.ChildExited{ID: w.spec.ID, Incarnation: m.Incarnation, Kind: supervision.ShutdownExit, Reason: m.Reason}
 		}
 		return
 	}
 	w.ordered, w.why, w.shutdown = true, m.Reason, m.Shutdown
-	sig := supervision.Stop
-	if m.Shutdown.Mode == supervision.BrutalKill {
-		sig = supervision.Kill
+	w.signal(c, w.stopSignal())
+}
+
+// stopSignal is what begins a stop.
+func (w *worker) stopSignal() supervision.Signal {
+	if w.shutdown.Mode == supervision.BrutalKill {
+		return supervision.Kill
 	}
-	w.signal(c, sig)
+	return supervision.Stop
+}
+
+// kill ends the incarnation at once; where only its hooks run, those.
+func (w *worker) kill(c actor.Context) {
+	w.ordered = true
+	if w.empty && w.body != nil {
+		w.killLeft(c)
+		return
+	}
+	w.signal(c, supervision.Kill)
 }
 
 // signalMain sends an operator's signal to the main process.
 func (w *worker) signalMain(m signalService) {
-	if w.process == nil || w.stage == supervision.Over {
+	if w.body == nil || w.stage == supervision.Preparing || w.stage == supervision.Aborting {
 		m.reply <- signalled{err: &supervision.OperationError{ID: w.spec.ID, What: "does not run"}}
 		return
 	}
-	m.reply <- signalled{pid: w.process.Pid(), err: w.process.Signal(m.signal)}
+	m.reply <- signalled{pid: w.body.process.Pid(), err: w.body.process.Signal(m.signal)}
 }
 
 // takeOver begins the actor: with what a predecessor that panicked has left.
 func (w *worker) takeOver(c actor.Context) {
 	w.stage = supervision.Over
+	w.detail.Exit = w.svc.detail.Load().Exit
 	w.show()
-	if left := w.node.backend.Lookup(w.svc.Spec.Name); left != nil {
-		w.stage, w.inc, w.process = supervision.Killing, left.Incarnation(), left
-		w.verdict = panicked(w.inc)
-		w.perform(c, supervision.KillLeft)
-		w.perform(c, supervision.StartKill)
-		w.perform(c, supervision.AwaitAll)
+	b := w.svc.body
+	if b == nil {
+		if w.buried != 0 {
+			w.tell(c, w.panicked(w.buried))
+		}
 		return
 	}
-	if w.buried != 0 {
-		e := panicked(w.buried)
-		e.ID = w.spec.ID
-		w.tell(c, *e)
+	verdict := w.panicked(b.incarnation)
+	w.stage, w.inc, w.body, w.verdict = supervision.Aborting, b.incarnation, b, &verdict
+	if w.buried > b.incarnation {
+		ended := w.panicked(w.buried)
+		w.next = &waiting{w.buried, &ended}
 	}
+	b.closeProber(w.node)
+	await(c, func() any {
+		<-b.made
+		return spawned{b.incarnation}
+	})
 }
 
-func panicked(inc uint64) *supervision.ChildExited {
-	return &supervision.ChildExited{
-		Incarnation: inc, Kind: supervision.Abnormal, Reason: supervision.ReasonExit, Detail: "its actor panicked and took it along",
+func (w *worker) panicked(inc uint64) supervision.ChildExited {
+	return supervision.ChildExited{
+		ID: w.spec.ID, Incarnation: inc, Kind: supervision.Abnormal, Reason: supervision.ReasonExit,
+		Detail: "its actor panicked and took it along",
 	}
 }
 
 // abandon is the backstop of a stop without an order: nothing may outlive its
 // actor.
 func (w *worker) abandon() {
-	if w.cancel != nil {
-		w.cancel()
-	}
-	if p := w.process; p != nil && w.stage != supervision.Over {
-		detach(func() { _ = p.Kill() })
+	w.cancelAlarms()
+	if w.body != nil {
+		w.body.abandon(w.node, w.svc)
 	}
 }
 
-// bury ends a process that no life owns.
-func (w *worker) bury(c actor.Context, p Process) {
-	inc := p.Incarnation()
-	w.log.Warn().Uint64("incarnation", inc).Msg("an incarnation without an owner was ended")
-	if w.stage == supervision.Over {
-		w.stage, w.inc, w.process, w.verdict = supervision.Killing, inc, p, panicked(inc)
-		w.perform(c, supervision.KillLeft)
-		w.perform(c, supervision.StartKill)
-		w.perform(c, supervision.AwaitAll)
+func (w *worker) cancelAlarms() {
+	for _, a := range []*alarm{&w.startDue, &w.stopDue, &w.checkDue} {
+		a.cancel()
 	}
 }
 
@@ -297,5 +310,5 @@ func (w *worker) tell(c actor.Context, ev supervision.Event) { c.Send(c.Parent()
 // show publishes what the actor knows.
 func (w *worker) show() {
 	d := w.detail
-	w.shown.Store(&d)
+	w.svc.detail.Store(&d)
 }

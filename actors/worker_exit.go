@@ -1,10 +1,12 @@
 package actors
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -12,41 +14,82 @@ import (
 	"github.com/blackhole/bhnode/supervision"
 )
 
+// lookTime lies between two looks for what does not die.
+const lookTime = time.Second
+
+func (w *worker) askLeft(c actor.Context) {
+	p, sig := w.body.process, w.svc.Spec.StopSignal
+	await(c, func() any {
+		_ = p.SignalLeft(sig) // what does not hear is killed
+		return nil
+	})
+}
+
+func (w *worker) killLeft(c actor.Context) {
+	p := w.body.process
+	await(c, func() any {
+		_ = p.Kill() // AwaitGone sees whether it worked
+		return nil
+	})
+}
+
+// awaitAll waits until nothing of the incarnation is alive.
+func (w *worker) awaitAll(c actor.Context) {
+	if w.awaited {
+		return // its predecessor's goroutines told the same
+	}
+	w.awaited = true
+	w.body.closeProber(w.node)
+	p, inc := w.body.process, w.inc
+	await(c, func() any {
+		_ = p.AwaitGone(context.Background()) // ends only when all are gone
+		return emptied{inc}
+	})
+}
+
+// emptied has the last lines handed over and the post_stop hooks run.
+func (w *worker) emptied(c actor.Context) {
+	w.empty = true
+	w.stopDue.cancel()
+	n, s, b, reason := w.node, w.svc, w.body, string(w.outcome().Reason)
+	await(c, func() any {
+		b.end(n, s, reason)
+		return allGone{b.incarnation}
+	})
+}
+
 // over reports the end of the incarnation, of which nothing is left.
 func (w *worker) over(c actor.Context) {
 	e := w.outcome()
 	e.ID, e.Incarnation = w.spec.ID, w.inc
-	if w.process != nil {
-		exit := w.process.Exit()
+	if p := w.body.process; p != nil {
+		exit := p.Exit()
 		w.detail.Exit = &exit
 	}
-	w.cancelStart()
+	w.body.closeProber(w.node)
+	w.cancelAlarms()
 	w.detail.Pid = 0
-	w.process, w.prober = nil, nil
+	w.body, w.svc.body = nil, nil
 	w.show()
 	w.tell(c, e)
-	if w.next != nil {
-		next := *w.next
-		w.next = nil
-		w.start(c, next)
-	}
-}
-
-func (w *worker) cancelStart() {
-	if w.cancel != nil {
-		w.cancel()
+	next := w.next
+	w.next = nil
+	switch {
+	case next == nil:
+	case next.ended != nil:
+		w.tell(c, *next.ended)
+	default:
+		w.start(c, next.incarnation)
 	}
 }
 
 // outcome is how the incarnation ended, for its restart.
 func (w *worker) outcome() supervision.ChildExited {
-	switch {
-	case w.process == nil && w.ordered:
-		return supervision.ChildExited{Kind: supervision.ShutdownExit, Reason: w.why, Detail: "stopped before it ran"}
-	case w.process == nil:
+	p := w.body.process
+	if p == nil {
 		return w.failedStart()
 	}
-	exit := w.process.Exit()
+	exit := p.Exit()
 	attrs := exitAttrs(exit)
 	if w.verdict != nil {
 		e := *w.verdict
@@ -57,21 +100,29 @@ func (w *worker) outcome() supervision.ChildExited {
 	switch {
 	case w.ordered:
 		e.Kind, e.Reason = supervision.ShutdownExit, w.why
+	case w.succeeded(exit):
+		e.Kind = supervision.Normal
+	}
+	switch {
+	case w.ordered:
 	case exit.OOMKilled:
 		e.Reason = supervision.ReasonOOM
 	case exit.Signal != 0:
 		e.Reason = supervision.ReasonSignal
 	}
-	if !w.ordered && w.succeeded(exit) {
-		e.Kind = supervision.Normal
-	}
 	return e
 }
 
+// failedStart is the outcome of a life without a process.
 func (w *worker) failedStart() supervision.ChildExited {
-	e := supervision.ChildExited{Kind: supervision.Abnormal, Reason: supervision.ReasonSpawnError, Detail: w.startErr.Error()}
-	var start *proc.StartError
-	if errors.As(w.startErr, &start) {
+	switch {
+	case w.verdict != nil:
+		return *w.verdict
+	case w.ordered:
+		return supervision.ChildExited{Kind: supervision.ShutdownExit, Reason: w.why, Detail: "stopped before it ran"}
+	}
+	e := supervision.ChildExited{Kind: supervision.Abnormal, Reason: supervision.ReasonSpawnError, Detail: w.body.err.Error()}
+	if start, ok := errors.AsType[*proc.StartError](w.body.err); ok {
 		e.Hopeless = start.Hopeless
 		e.Attrs = []supervision.Attr{{Key: "stage", Value: string(start.Stage)}}
 	}
@@ -96,20 +147,40 @@ func exitAttrs(exit proc.Exit) []supervision.Attr {
 	return []supervision.Attr{{Key: "code", Value: code}, {Key: "signal", Value: sig}, {Key: "oom_killed", Value: exit.OOMKilled}}
 }
 
-// endReason is what post_stop hooks are told.
-func (w *worker) endReason() string { return string(w.outcome().Reason) }
+// lookForLeft looks for what does not die.
+func (w *worker) lookForLeft(c actor.Context) {
+	p, inc := w.body.process, w.inc
+	await(c, func() any {
+		left, _ := p.Left() // an error finds nothing: it looks again
+		return stuck{inc, left}
+	})
+}
 
-// tellStuck reports an incarnation that does not die.
+// tellStuck reports an incarnation that does not die. Where nobody is found it is
+// about to be told so: bhnode did not run for a while.
 func (w *worker) tellStuck(c actor.Context, m stuck) {
-	if m.incarnation != w.inc || w.stage != supervision.Stuck {
+	if m.incarnation != w.inc || w.empty || w.stage != supervision.Stuck {
+		return
+	}
+	if len(m.left) == 0 {
+		w.stopDue.set(c, lookTime, lookAgain{w.inc})
 		return
 	}
 	names := make([]string, len(m.left))
 	for i, r := range m.left {
 		names[i] = r.String()
 	}
-	w.tell(c, supervision.ChildStuck{
+	e := supervision.ChildStuck{
 		ID: w.spec.ID, Incarnation: w.inc, Detail: fmt.Sprintf("alive %v after SIGKILL: %s", killTime, strings.Join(names, ", ")),
 		Attrs: []supervision.Attr{{Key: "processes", Value: names}},
-	})
+	}
+	w.tell(c, e)
+	if next := w.next; next != nil { // supervision knows of that one only
+		if next.ended == nil {
+			ended := w.panicked(next.incarnation)
+			next.ended = &ended
+		}
+		e.Incarnation = next.incarnation
+		w.tell(c, e)
+	}
 }

@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -12,9 +11,13 @@ import (
 	"github.com/blackhole/bhnode/supervision"
 )
 
-// finalTime is what a start gets beyond start_period so that a verdict that was
-// under way, or waited for a bhnode that did not run, can still arrive.
-const finalTime = time.Second
+// A start gets finalLooks times finalTime beyond start_period, so that a verdict
+// that was under way, or waited for a bhnode that did not run, can still arrive: a
+// bhnode that was stopped meanwhile has used up one of them.
+const (
+	finalTime  = 100 * time.Millisecond
+	finalLooks = 10
+)
 
 func (w *worker) receiveProbe(c actor.Context) {
 	switch m := c.Message().(type) {
@@ -40,67 +43,75 @@ func (w *worker) receiveProbe(c actor.Context) {
 
 // watch begins with the checks of an incarnation whose process runs.
 func (w *worker) watch(c actor.Context) {
-	w.tell(c, supervision.ChildStarted{ID: w.spec.ID, Incarnation: w.inc, Pid: w.process.Pid()})
-	inc := w.inc
-	if period := w.svc.Health.StartPeriod; period > 0 && w.svc.Spec.Probe.Type != proc.ProbeNone {
-		sendAfter(c, period, startTooLong{incarnation: inc, due: time.Now().Add(period)})
+	inc, p := w.inc, w.body.process
+	w.tell(c, supervision.ChildStarted{ID: w.spec.ID, Incarnation: inc, Pid: w.detail.Pid})
+	if w.svc.Spec.Probe.Type == proc.ProbeNone {
+		w.startDue.set(c, settleTime, latched{inc})
+		return
 	}
-	switch ready := w.latch(); {
-	case w.svc.Spec.Probe.Type == proc.ProbeNone:
-		sendAfter(c, settleTime, latched{inc})
-	case ready != nil:
-		over := w.output
-		await(c, func() any {
-			select {
-			case <-ready:
-				return latched{inc}
-			case <-over:
-				return nil
-			}
-		})
-	default:
+	if period := w.svc.Health.StartPeriod; period > 0 {
+		w.startDue.set(c, period, startTooLong{incarnation: inc, due: time.Now().Add(period)})
+	}
+	ready := w.latch()
+	if ready == nil {
 		w.probe(c)
+		return
 	}
+	await(c, func() any {
+		select {
+		case <-ready:
+			return latched{inc}
+		case <-p.Exited():
+			return nil
+		}
+	})
 }
 
 // latch returns the channel of a check that is one event, nil for one that is
 // asked again and again.
 func (w *worker) latch() <-chan struct{} {
-	if m, ok := w.prober.(*proc.LogMatch); ok {
+	if m, ok := w.body.prober.(*proc.LogMatch); ok {
 		return m.Ready()
 	}
-	return w.process.Ready()
+	return w.body.process.Ready()
+}
+
+// checked tells whether the incarnation is one that checks are about.
+func (w *worker) checked() bool {
+	return w.stage == supervision.Starting || w.stage == supervision.Running
 }
 
 // probe makes one check, unless one is under way or the incarnation is on its way
 // out.
 func (w *worker) probe(c actor.Context) {
-	if w.checking || w.prober == nil || w.stage != supervision.Starting && w.stage != supervision.Running {
+	if w.checking || !w.checked() || w.body.prober == nil {
 		return
 	}
 	w.checking = true
 	w.probes++
-	prober, inc, checks := w.prober, w.inc, w.checks
-	checks.Add(1)
+	b := w.body
+	b.checks.Add(1)
 	await(c, func() any {
-		defer checks.Done()
+		defer b.checks.Done()
 		begun := time.Now()
-		err := prober.Check(context.Background())
-		return probed{inc, err, begun, time.Since(begun)}
+		err := b.check()
+		return probed{b.incarnation, err, begun, time.Since(begun)}
 	})
 }
 
 // probed takes the result of a check.
 func (w *worker) probed(c actor.Context, m probed) {
 	w.checking = false
+	if !w.checked() {
+		return // it failed because of the stop, if it did
+	}
 	w.detail.Probed, w.detail.LastCheck, w.detail.Latency, w.detail.LastError = true, m.at, m.took, ""
 	verdict := supervision.Good
-	var unknown *proc.UnknownError
-	switch {
-	case errors.As(m.err, &unknown):
+	switch _, unknown := errors.AsType[*proc.UnknownError](m.err); {
+	case unknown:
 		verdict = supervision.Unknown
 		w.detail.Unknown++
-		w.detail.LastError = "could not be carried out: " + m.err.Error()
+		w.detail.LastError = fmt.Sprintf("could not be carried out (%d so far): %v", w.detail.Unknown, m.err)
 	case m.err != nil:
 		verdict = supervision.Bad
 		w.lastBad = m.at
@@ -109,7 +120,7 @@ func (w *worker) probed(c actor.Context, m probed) {
 	changed := w.health.Observe(verdict)
 	w.detail.Failures = w.health.Failures()
 	w.show()
-	sendAfter(c, w.health.Interval(w.probes), probeDue{w.inc})
+	w.checkDue.set(c, w.health.Interval(w.probes), probeDue{w.inc})
 	if changed {
 		w.healthChanged(c)
 	}
@@ -117,16 +128,14 @@ func (w *worker) probed(c actor.Context, m probed) {
 
 func (w *worker) healthChanged(c actor.Context) {
 	healthy := w.health.Healthy()
-	if w.stage == supervision.Starting {
-		if healthy {
-			w.signal(c, supervision.Ready)
-		}
+	if w.stage == supervision.Starting { // it is healthy for the first time
+		w.signal(c, supervision.Ready)
 		return
 	}
-	if w.stage != supervision.Running {
-		return
+	text := ""
+	if !healthy {
+		text = fmt.Sprintf("%d checks in a row failed: %s", w.detail.Failures, w.detail.LastError)
 	}
-	text := fmt.Sprintf("%d checks in a row failed: %s", w.detail.Failures, w.detail.LastError)
 	w.tell(c, supervision.ChildHealth{ID: w.spec.ID, Incarnation: w.inc, Healthy: healthy, Detail: text})
 	if !healthy && w.svc.Health.OnUnhealthy == supervision.RestartUnhealthy {
 		w.condemn(c, supervision.ReasonProbe, text)
@@ -135,19 +144,19 @@ func (w *worker) healthChanged(c actor.Context) {
 
 // startTooLong: start_period is over. The incarnation is condemned by a check that
 // fails after it, never by the clock alone: bhnode may have been the one that was
-// late. One that reports itself gets finalTime from when bhnode sees this, so that
-// a report that waited for bhnode is heard.
+// late. One that reports itself gets some more time, that bhnode has seen pass.
 func (w *worker) startTooLong(c actor.Context, m startTooLong) {
 	if w.stage != supervision.Starting {
 		return
 	}
-	now, polled := time.Now(), w.latch() == nil
-	if m.last.IsZero() {
-		m.last = now.Add(finalTime)
+	over := w.lastBad.After(m.due)
+	if w.latch() != nil {
+		over = m.looks == finalLooks
 	}
-	if polled && !w.lastBad.After(m.due) || !polled && now.Before(m.last) {
+	if !over {
 		w.probe(c)
-		sendAfter(c, finalTime/10, m)
+		m.looks++
+		w.startDue.set(c, finalTime, m)
 		return
 	}
 	text := fmt.Sprintf("not healthy within %v", w.svc.Health.StartPeriod)
@@ -160,9 +169,5 @@ func (w *worker) startTooLong(c actor.Context, m startTooLong) {
 // condemn ends the incarnation for a reason of its own.
 func (w *worker) condemn(c actor.Context, why supervision.Reason, text string) {
 	w.verdict = &supervision.ChildExited{Kind: supervision.Abnormal, Reason: why, Detail: text}
-	sig := supervision.Stop
-	if w.shutdown.Mode == supervision.BrutalKill {
-		sig = supervision.Kill
-	}
-	w.signal(c, sig)
+	w.signal(c, w.stopSignal())
 }

@@ -1,0 +1,148 @@
+package actors
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/blackhole/bhnode/proc"
+)
+
+const (
+	// drainTime is how long a pipe that somebody else still holds may be silent after
+	// the service is gone.
+	drainTime = 500 * time.Millisecond
+	// drainMost is how long it is read at all then.
+	drainMost = 10 * time.Second
+)
+
+// body is what of a life is no actor's: the process, what it prints, its probe. If
+// the actor panics its successor finds the body in the service, and ends it.
+type body struct {
+	incarnation uint64
+	cancel      context.CancelFunc // of the preparation and the checks
+	made        chan struct{}      // closed when the start is over; then there are
+	process     Process            // nil: there is none
+	prober      proc.Prober
+	check       func() error
+	err         error // why one of them is missing
+	checks      sync.WaitGroup
+	closing     sync.Once // of the prober
+	ending      sync.Once
+
+	output  chan struct{} // closed when all output was delivered
+	streams atomic.Int32  // that are not at their end
+	inHand  atomic.Int32  // batches that are being delivered
+	batches atomic.Uint64 // ever delivered
+}
+
+// make makes the process and begins to take its output. in is the inbox of the
+// service's actor.
+func (b *body) make(ctx context.Context, n *nodeContext, s *service, in inbox) {
+	defer close(b.made)
+	if b.process, b.err = n.backend.Start(ctx, s.Spec, b.incarnation); b.err != nil {
+		return
+	}
+	b.prober, b.err = n.backend.Prober(s.Spec, b.process)
+	if b.err == nil {
+		b.check = func() error { return b.prober.Check(ctx) }
+	}
+	b.capture(n, s, in)
+}
+
+// capture carries the output to the log.
+func (b *body) capture(n *nodeContext, s *service, in inbox) {
+	match, _ := b.prober.(*proc.LogMatch)
+	streams := []string{"stdout", "stderr"}
+	b.streams.Store(int32(len(streams))) //nolint:gosec // it is two
+	for _, stream := range streams {
+		sink := newLogSink(n, s, stream, b.process.Pid())
+		in.await(func() any {
+			defer b.endStream()
+			b.process.Capture(stream, func(at time.Time, lines []proc.Line) {
+				b.inHand.Add(1)
+				defer b.inHand.Add(-1)
+				b.batches.Add(1)
+				if match != nil {
+					for _, l := range lines {
+						match.Observe(l.Data)
+					}
+				}
+				sink.write(at, lines)
+			})
+			return nil
+		})
+	}
+}
+
+func (b *body) endStream() {
+	if b.streams.Add(-1) == 0 {
+		close(b.output)
+	}
+}
+
+// closeProber ends the checks; it returns at once.
+func (b *body) closeProber(n *nodeContext) {
+	b.cancel()
+	b.closing.Do(func() {
+		n.finish(func() {
+			<-b.made
+			b.checks.Wait()
+			if b.prober != nil {
+				_ = b.prober.Close() // nothing is kept that matters
+			}
+		})
+	})
+}
+
+// end returns once the last line of a process of which nothing is alive was
+// delivered, its post_stop hooks have run and nothing is held for it any more.
+func (b *body) end(n *nodeContext, s *service, reason string) {
+	b.ending.Do(func() {
+		defer b.process.Release()
+		b.drain()
+		if err := b.process.PostStop(context.Background(), s.Spec, reason); err != nil {
+			n.log.Warn().Err(err).Str("service", s.Spec.Name).Uint64("incarnation", b.incarnation).Msg("post_stop hook ended badly")
+		}
+	})
+}
+
+// drain returns when the output has ended, or is silent though somebody holds it.
+func (b *body) drain() {
+	timer := time.NewTimer(drainTime)
+	defer timer.Stop()
+	for waited := drainTime; ; waited += drainTime {
+		before := b.batches.Load()
+		select {
+		case <-b.output:
+			return
+		case <-timer.C:
+		}
+		if b.inHand.Load() == 0 && b.batches.Load() == before || waited >= drainMost {
+			break
+		}
+		timer.Reset(drainTime)
+	}
+	b.process.CutOutput()
+	<-b.output
+}
+
+// abandon kills what an actor that stops without an order leaves.
+func (b *body) abandon(n *nodeContext, s *service) {
+	b.closeProber(n)
+	n.finish(func() {
+		<-b.made
+		if b.process == nil {
+			return
+		}
+		if err := b.process.Kill(); err != nil {
+			n.log.Error().Err(err).Str("service", s.Spec.Name).Msg("service could not be killed")
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), killTime)
+		defer cancel()
+		if b.process.AwaitGone(ctx) == nil {
+			b.end(n, s, "")
+		}
+	})
+}

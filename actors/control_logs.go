@@ -1,0 +1,168 @@
+package actors
+
+import (
+	"context"
+	"regexp"
+	"slices"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/blackhole/bhnode/proc/logstore"
+	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
+	"github.com/blackhole/bhnode/supervision"
+)
+
+// StreamLogs implements the API.
+func (s *Control) StreamLogs(r *bhnodev1.StreamLogsRequest, stream grpc.ServerStreamingServer[bhnodev1.StreamLogsResponse]) error {
+	send, err := s.newLogSender(r, stream)
+	if err != nil {
+		return err
+	}
+	ctx := stream.Context()
+	var live *Follower[logstore.Entry]
+	if r.GetFollow() {
+		s.node.guests.enter()
+		defer s.node.guests.leave()
+		live = NewFollower[logstore.Entry]()
+		defer s.node.UnfollowLogs(send.services, live)
+		if send.last, err = s.node.FollowLogs(ctx, send.services, live); err != nil {
+			return toStatus(err)
+		}
+	}
+	if err := send.past(ctx, s.node, r); err != nil {
+		return toStatus(err)
+	}
+	if err := send.flush(0); err != nil || live == nil {
+		return err
+	}
+	return each(ctx, s.node, live.Batches(), func(batch []logstore.Entry) error { return send.live(batch, live.Lost()) })
+}
+
+// logSender sends the lines that were asked for.
+type logSender struct {
+	services []string
+	query    logstore.Query
+	last     map[string]uint64 // where the follower begins; nil: there is none
+	buffer   []*bhnodev1.LogEntry
+	bytes    int
+	out      grpc.ServerStreamingServer[bhnodev1.StreamLogsResponse]
+}
+
+func (s *Control) newLogSender(r *bhnodev1.StreamLogsRequest, out grpc.ServerStreamingServer[bhnodev1.StreamLogsResponse]) (*logSender, error) {
+	l := &logSender{query: logstore.Query{Stream: r.GetStream()}, out: out}
+	if r.GetSince() != nil {
+		l.query.Since = r.GetSince().AsTime()
+	}
+	if r.GetGrep() != "" {
+		var err error
+		if l.query.Grep, err = regexp.Compile(r.GetGrep()); err != nil {
+			return nil, status.Errorf(codes.InvalidArgument, "the pattern is no regular expression: %v", err)
+		}
+	}
+	for _, name := range r.GetServices() {
+		id := supervision.ChildID(name)
+		if s.node.services[id] == nil {
+			return nil, toStatus(&supervision.UnknownChildError{ID: id})
+		}
+		if !slices.Contains(l.services, name) {
+			l.services = append(l.services, name)
+		}
+	}
+	if len(l.services) == 0 {
+		for i := range s.node.cfg.Services {
+			l.services = append(l.services, s.node.cfg.Services[i].Spec.Name)
+		}
+	}
+	return l, nil
+}
+
+// live sends lines as they come, but for those that the past has shown.
+func (l *logSender) live(batch []logstore.Entry, lost uint64) error {
+	for _, e := range batch {
+		if e.Seq <= l.last[e.Service] {
+			continue
+		}
+		logstore.Parse(&e)
+		if !l.query.Match(&e) {
+			continue
+		}
+		if err := l.send(e); err != nil {
+			return err
+		}
+	}
+	return l.flush(lost)
+}
+
+// send gathers a line, and sends what has gathered if that is enough.
+func (l *logSender) send(e logstore.Entry) error {
+	line := LineOf(e)
+	l.buffer = append(l.buffer, line)
+	l.bytes += len(line.GetMessage()) + len(line.GetFields())
+	if len(l.buffer) < streamBatch && l.bytes < streamBytes {
+		return nil
+	}
+	return l.flush(0)
+}
+
+// flush sends what has gathered.
+func (l *logSender) flush(dropped uint64) error {
+	if len(l.buffer) == 0 && dropped == 0 {
+		return nil
+	}
+	m := &bhnodev1.StreamLogsResponse{Entries: l.buffer, Dropped: dropped}
+	l.buffer, l.bytes = nil, 0
+	return l.out.Send(m)
+}
+
+// past sends what is on disk, merged by time.
+func (l *logSender) past(ctx context.Context, n *Node, r *bhnodev1.StreamLogsRequest) error {
+	q := l.query
+	if r.Tail != nil {
+		tail := int(r.GetTail())
+		q.Tail = &tail
+	}
+	if n.cfg.Logs.Dir == "" || q.Tail != nil && *q.Tail == 0 {
+		return nil
+	}
+	for _, name := range l.services {
+		if err := n.flushOne(ctx, n.services[supervision.ChildID(name)].logPID); err != nil {
+			return err
+		}
+	}
+	surplus := 0
+	if q.Tail != nil && len(l.services) > 1 {
+		found := 0
+		if err := l.read(ctx, n, q, func(logstore.Entry) error { found++; return nil }); err != nil {
+			return err
+		}
+		surplus = found - *q.Tail
+	}
+	return l.read(ctx, n, q, func(e logstore.Entry) error {
+		if surplus > 0 {
+			surplus--
+			return nil
+		}
+		return l.send(e)
+	})
+}
+
+// read yields what is on disk and does not come to the follower.
+func (l *logSender) read(ctx context.Context, n *Node, q logstore.Query, yield func(logstore.Entry) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	merged := newMerge(ctx, n.cfg.Logs, l.services, q)
+	for {
+		e, ok, err := merged.next()
+		if err != nil || !ok {
+			return err
+		}
+		if l.last != nil && e.Seq > l.last[e.Service] {
+			continue
+		}
+		if err := yield(e); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package actors
+
+import (
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/rs/zerolog"
+)
+
+// respawnTime is how long an actor must have lived to be replaced at once, and how
+// long the place of a younger one stays empty.
+const respawnTime = time.Second
+
+// nursery spawns the children of an actor and sees which of them need a successor,
+// since they panicked.
+type nursery struct {
+	stopFailed
+	log       zerolog.Logger
+	producers map[string]func() actor.Actor
+	births    map[string]time.Time
+}
+
+func newNursery(log zerolog.Logger, producers map[string]func() actor.Actor) nursery {
+	return nursery{log: log, producers: producers, births: map[string]time.Time{}}
+}
+
+// respawn: the place of a child was empty for long enough.
+type respawn struct{ name string }
+
+// spawn starts the actor of a child.
+func (n *nursery) spawn(c actor.Context, name string) *actor.PID {
+	n.births[name] = time.Now()
+	pid, err := c.SpawnNamed(actor.PropsFromProducer(n.producers[name], guard(nil, n.log)), name)
+	if err != nil {
+		panic(err) // a name of ours that is taken: a bug
+	}
+	return pid
+}
+
+// lost names the child that has ended; now tells whether it is to be spawned again
+// at once. Else a respawn comes: an actor that panics as soon as it is there must
+// not take the machine with it.
+func (n *nursery) lost(c actor.Context, who *actor.PID) (name string, now bool) {
+	name = strings.TrimPrefix(who.GetId(), c.Self().GetId()+"/")
+	if time.Since(n.births[name]) >= respawnTime {
+		return name, true
+	}
+	var due alarm
+	due.set(c, respawnTime, respawn{name})
+	return name, false
+}
