@@ -10,7 +10,7 @@ func TestCauses(t *testing.T) {
 	n := func(children ...ChildSpec) ChildSpec {
 		return nested(intense(under("n", OneForOne, Graph, children...), 0))
 	}
-	chain := chainOf(Graph)
+	chain := chainOf()
 	tests := []struct {
 		name string
 		tree SupervisorSpec

@@ -53,11 +53,12 @@ type Hold struct {
 	Only bool
 }
 
-// Booted: every wanted service has been healthy or has completed once; Failed
-// names those that could not.
+// Booted says that every wanted service has been healthy or has completed once;
+// Failed names those that could not.
 type Booted struct{ Failed []ChildID }
 
-// Ended: the root supervisor has ended and nothing below it is alive.
+// Ended says that the root supervisor has ended and nothing below it is alive, but
+// what is stuck.
 type Ended struct {
 	Why EndReason
 	// ID is the service that brought it about, if one did.

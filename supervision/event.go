@@ -8,20 +8,22 @@ type Event interface{ event() }
 // Boot starts the root supervisor and with it the tree.
 type Boot struct{ Cause uint64 }
 
-// ChildStarted: the process of that incarnation runs; it need not be ready yet.
+// ChildStarted says that the process of that incarnation runs; it need not be
+// ready yet.
 type ChildStarted struct {
 	ID          ChildID
 	Incarnation uint64
 	Pid         int
 }
 
-// ChildReady: the start has succeeded, the child is healthy for the first time.
+// ChildReady says that the start has succeeded: the child is healthy for the
+// first time.
 type ChildReady struct {
 	ID          ChildID
 	Incarnation uint64
 }
 
-// ChildHealth: the health of a child that was ready has changed.
+// ChildHealth says that the health of a child that was ready has changed.
 type ChildHealth struct {
 	ID          ChildID
 	Incarnation uint64
@@ -29,7 +31,7 @@ type ChildHealth struct {
 	Detail      string
 }
 
-// ChildExited: that incarnation has ended and nothing of it is left. Before
+// ChildExited says that an incarnation has ended and nothing of it is left. Before
 // ChildReady it is a failed start, unless Kind is Normal.
 type ChildExited struct {
 	ID          ChildID
@@ -43,13 +45,13 @@ type ChildExited struct {
 	Attrs    []Attr
 }
 
-// ChildIgnored: the start declined; that is success without a process.
+// ChildIgnored says that the start declined; that is success without a process.
 type ChildIgnored struct {
 	ID          ChildID
 	Incarnation uint64
 }
 
-// ChildStuck: the kernel does not let that incarnation die.
+// ChildStuck says that the kernel does not let an incarnation die.
 type ChildStuck struct {
 	ID          ChildID
 	Incarnation uint64
@@ -57,8 +59,9 @@ type ChildStuck struct {
 	Attrs       []Attr
 }
 
-// SupervisorCrashed: what carries a nested supervisor out has failed, and its
-// children with it. It is an abnormal end of that supervisor.
+// SupervisorCrashed says that what carries a nested supervisor out has failed, and
+// its children with it, but for those that are stuck. It is an abnormal end of that
+// supervisor.
 type SupervisorCrashed struct {
 	ID     ChildID
 	Detail string

@@ -87,6 +87,15 @@ func (s *set) addDependents(c *child, follow func(link) bool) {
 	}
 }
 
+// addNeeds adds what c needs, directly or not.
+func (s *set) addNeeds(c *child) {
+	for _, l := range c.needs {
+		if s.add(l.child) {
+			s.addNeeds(l.child)
+		}
+	}
+}
+
 func acts(l link) bool { return l.Acts }
 
 // dependentsOf is what a restart of c takes with it for the edges' sake.
@@ -114,7 +123,7 @@ func (m *Machine) affected(c *child) []*child {
 			s.add(k)
 		}
 	}
-	for _, k := range s.list[:len(s.list):len(s.list)] {
+	for _, k := range slices.Clip(s.list) {
 		k.services(func(x *child) { s.addDependents(x, acts) })
 	}
 	slices.SortStableFunc(s.list[1:], byRank)

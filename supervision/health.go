@@ -6,10 +6,11 @@ import "time"
 type Verdict uint8
 
 const (
-	// Unknown: the probe could not be carried out. It has no consequence.
+	// Unknown means that the probe could not be carried out. It has no consequence.
 	Unknown Verdict = iota
-	// Good and Bad are results.
+	// Good is a result.
 	Good
+	// Bad is one too.
 	Bad
 )
 

@@ -12,23 +12,23 @@ package supervision
 type Stage uint8
 
 const (
-	// Preparing: directories, hooks and the spawn are under way.
+	// Preparing means that directories, hooks and the spawn are under way.
 	Preparing Stage = iota
-	// Aborting: the same, but the order to stop has come.
+	// Aborting is the same, but the order to stop has come.
 	Aborting
-	// Starting: the process runs and is not ready yet.
+	// Starting means that the process runs and is not ready yet.
 	Starting
-	// Running: it was ready once.
+	// Running means that it was ready once.
 	Running
-	// Stopping: the main process was asked to stop.
+	// Stopping means that the main process was asked to stop.
 	Stopping
-	// Leaving: it is gone, what it left behind was asked too.
+	// Leaving means that it is gone, what it left behind was asked too.
 	Leaving
-	// Killing: everything of it that is left was killed.
+	// Killing means that everything of it that is left was killed.
 	Killing
-	// Stuck: the kernel does not let it die.
+	// Stuck means that the kernel does not let it die.
 	Stuck
-	// Over: nothing of it is left.
+	// Over means that nothing of it is left.
 	Over
 )
 

@@ -47,20 +47,28 @@ func TestLives(t *testing.T) {
 		end     Stage
 	}{
 		{
-			"one that is stopped in time", []Signal{Spawned, Ready, Stop, MainExited, AllGone},
-			[]Deed{Watch, TellReady, Ask, StartGrace, AskLeft, AwaitAll, TellOver}, Over,
+			"one that is stopped in time",
+			[]Signal{Spawned, Ready, Stop, MainExited, AllGone},
+			[]Deed{Watch, TellReady, Ask, StartGrace, AskLeft, AwaitAll, TellOver},
+			Over,
 		},
 		{
-			"one that ignores the order", []Signal{Spawned, Ready, Stop, GraceOver, MainExited, AllGone},
-			[]Deed{Watch, TellReady, Ask, StartGrace, KillLeft, StartKill, AwaitAll, TellOver}, Over,
+			"one that ignores the order",
+			[]Signal{Spawned, Ready, Stop, GraceOver, MainExited, AllGone},
+			[]Deed{Watch, TellReady, Ask, StartGrace, KillLeft, StartKill, AwaitAll, TellOver},
+			Over,
 		},
 		{
-			"one whose children ignore it", []Signal{Spawned, Stop, MainExited, GraceOver, AllGone},
-			[]Deed{Watch, Ask, StartGrace, AskLeft, AwaitAll, KillLeft, StartKill, TellOver}, Over,
+			"one whose children ignore it",
+			[]Signal{Spawned, Stop, MainExited, GraceOver, AllGone},
+			[]Deed{Watch, Ask, StartGrace, AskLeft, AwaitAll, KillLeft, StartKill, TellOver},
+			Over,
 		},
 		{
-			"one that crashes and leaves children behind", []Signal{Spawned, Ready, MainExited, AllGone},
-			[]Deed{Watch, TellReady, KillLeft, StartKill, AwaitAll, TellOver}, Over,
+			"one that crashes and leaves children behind",
+			[]Signal{Spawned, Ready, MainExited, AllGone},
+			[]Deed{Watch, TellReady, KillLeft, StartKill, AwaitAll, TellOver},
+			Over,
 		},
 		{
 			"one that cannot be spawned", []Signal{SpawnFailed}, []Deed{TellOver}, Over,
@@ -69,15 +77,19 @@ func TestLives(t *testing.T) {
 			"one that is stopped before it runs", []Signal{Stop, SpawnFailed}, []Deed{Abort, TellOver}, Over,
 		},
 		{
-			"one that is stopped as it begins to run", []Signal{Stop, Spawned, MainExited, AllGone},
-			[]Deed{Abort, KillLeft, StartKill, AwaitAll, TellOver}, Over,
+			"one that is stopped as it begins to run",
+			[]Signal{Stop, Spawned, MainExited, AllGone},
+			[]Deed{Abort, KillLeft, StartKill, AwaitAll, TellOver},
+			Over,
 		},
 		{
 			"brutal_kill", []Signal{Spawned, Ready, Kill, MainExited, AllGone}, []Deed{Watch, TellReady, KillLeft, StartKill, AwaitAll, TellOver}, Over,
 		},
 		{
-			"one that does not die, and then does", []Signal{Spawned, Kill, KillOver, MainExited, AllGone},
-			[]Deed{Watch, KillLeft, StartKill, TellStuck, AwaitAll, TellOver}, Over,
+			"one that does not die, and then does",
+			[]Signal{Spawned, Kill, KillOver, MainExited, AllGone},
+			[]Deed{Watch, KillLeft, StartKill, TellStuck, AwaitAll, TellOver},
+			Over,
 		},
 	}
 	for _, tt := range tests {

@@ -180,7 +180,7 @@ func (m *Machine) note(n Notice) uint64 {
 }
 
 // noteOf notes something about a child; the notice becomes the child's cause.
-func (m *Machine) noteOf(c *child, kind string, cause uint64, message string, attrs ...Attr) uint64 {
+func (m *Machine) noteOf(c *child, kind string, cause uint64, message string, attrs ...Attr) {
 	n := Notice{Cause: cause, Type: kind, Incarnation: c.inc, Pid: c.pid, Message: message, Attrs: attrs}
 	if c.nested != nil {
 		n.Supervisor = c.id()
@@ -188,7 +188,6 @@ func (m *Machine) noteOf(c *child, kind string, cause uint64, message string, at
 		n.Service = c.id()
 	}
 	c.cause = m.note(n)
-	return c.cause
 }
 
 func (m *Machine) noteSupervisor(s *supervisor, kind string, cause uint64, message string, attrs ...Attr) uint64 {

@@ -68,10 +68,8 @@ func (m *Machine) operatorStart(c *call, named []*child, cause uint64) {
 		})
 	}
 	asked := len(all.list)
-	for i := 0; i < len(all.list); i++ {
-		for _, l := range all.list[i].needs {
-			all.add(l.child)
-		}
+	for _, x := range slices.Clip(all.list) {
+		all.addNeeds(x)
 	}
 	for i, x := range all.list {
 		x.hold = nil
@@ -204,7 +202,7 @@ func (m *Machine) operatorRestart(c *call, named []*child, e Operate) {
 	}
 	asked := len(all.list)
 	if !e.Only {
-		for _, x := range all.list[:asked:asked] {
+		for _, x := range slices.Clip(all.list) {
 			all.addDependents(x, func(l link) bool { return l.Restart })
 		}
 	}

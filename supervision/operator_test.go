@@ -84,12 +84,12 @@ func TestUnhealthyIsShownAndStopsNobody(t *testing.T) {
 }
 
 // chain is db <- api <- web, and clock, which needs nothing.
-func chainOf(order Order) SupervisorSpec {
-	return under("root", RestForOne, order, service("db"), service("api", "db"), service("web", "api"), service("clock"))
+func chainOf() SupervisorSpec {
+	return under("root", RestForOne, Graph, service("db"), service("api", "db"), service("web", "api"), service("clock"))
 }
 
 func TestStopHolds(t *testing.T) {
-	w := booted(t, chainOf(Graph))
+	w := booted(t, chainOf())
 	call := w.stop("api")
 	w.run(0)
 	w.want("-web -api")
@@ -118,7 +118,7 @@ func TestStopHolds(t *testing.T) {
 }
 
 func TestStartLiftsTheHoldsOfWhatItNeeds(t *testing.T) {
-	w := booted(t, chainOf(Graph))
+	w := booted(t, chainOf())
 	w.stop("db")
 	w.stop("web")
 	w.run(0)
@@ -136,7 +136,7 @@ func TestStartLiftsTheHoldsOfWhatItNeeds(t *testing.T) {
 }
 
 func TestStopOnly(t *testing.T) {
-	w := booted(t, chainOf(Graph))
+	w := booted(t, chainOf())
 	w.operate(OpStop, true, "api")
 	w.run(0)
 	w.want("-api")
@@ -157,7 +157,7 @@ func TestStopOnly(t *testing.T) {
 }
 
 func TestHoldOfOneAloneBecomesOneThatReachesFurther(t *testing.T) {
-	w := booted(t, chainOf(Graph))
+	w := booted(t, chainOf())
 	w.operate(OpStop, true, "api")
 	call := w.stop("api")
 	w.run(0)
@@ -171,7 +171,7 @@ func TestHoldOfOneAloneBecomesOneThatReachesFurther(t *testing.T) {
 }
 
 func TestHoldsOutliveTheNode(t *testing.T) {
-	tree := chainOf(Graph)
+	tree := chainOf()
 	w := newWorld(t, tree, Options{Holds: []Hold{{ID: "api"}, {ID: "gone"}, {ID: "root"}}, Incarnations: map[ChildID]uint64{"db": 7}, LastSeq: 41})
 	w.boot()
 	w.want("+db +clock")
@@ -259,7 +259,7 @@ func TestRestartCommand(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := booted(t, chainOf(Graph))
+			w := booted(t, chainOf())
 			call := tt.do(w)
 			w.run(0)
 			got := w.take()
@@ -380,7 +380,7 @@ func TestCommandsOnWhatStaysDownAreAnswered(t *testing.T) {
 }
 
 func TestStartDuringStopAndStopDuringStart(t *testing.T) {
-	w := booted(t, chainOf(Graph))
+	w := booted(t, chainOf())
 	w.stopIn["web"], w.readyIn["web"] = 2*time.Second, 2*time.Second
 	stop := w.stop("web")
 	w.run(time.Second)
@@ -402,7 +402,7 @@ func TestStartDuringStopAndStopDuringStart(t *testing.T) {
 
 func TestFiftyCommandsOnOneService(t *testing.T) {
 	for seed := range 20 {
-		w := booted(t, chainOf(Graph))
+		w := booted(t, chainOf())
 		for _, id := range []ChildID{"db", "api", "web"} {
 			w.startIn[id], w.stopIn[id] = 100*time.Millisecond, 150*time.Millisecond
 		}

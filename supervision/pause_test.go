@@ -116,7 +116,7 @@ func TestPauseDuringARestartAndDuringABoot(t *testing.T) {
 }
 
 func TestPauseIsForSupervisors(t *testing.T) {
-	w := booted(t, chainOf(Graph))
+	w := booted(t, chainOf())
 	w.wantReply(w.operate(OpPause, false, "root", "api"), "api is a service; only a supervisor can be paused")
 	if w.view("root").Paused {
 		t.Error("half of the command was carried out")

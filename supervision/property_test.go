@@ -17,7 +17,8 @@ type forest struct {
 	t        *rapid.T
 	services []ChildID
 	nested   []ChildID
-	graph    bool // every supervisor has order graph
+	finite   map[ChildID]bool // those that are not permanent
+	graph    bool             // every supervisor has order graph
 }
 
 func (f *forest) pick(name string, most int) int { return rapid.IntRange(0, most).Draw(f.t, name) }
@@ -63,10 +64,15 @@ func (f *forest) service(mayBeSignificant bool) ChildSpec {
 	for range f.pick("needs", min(3, len(f.services))) {
 		on := f.services[f.pick("on", len(f.services)-1)]
 		if !slices.ContainsFunc(c.DependsOn, func(d Dependency) bool { return d.On == on }) {
-			c.DependsOn = append(c.DependsOn, Dependency{On: on, Condition: Condition(f.pick("condition", 1)), Restart: f.pick("restart", 3) > 0})
+			d := Dependency{On: on, Condition: Condition(f.pick("condition", 2)), Restart: f.pick("restart", 3) > 0}
+			if d.Condition == WhenCompleted && !f.finite[on] {
+				d.Condition = WhenHealthy
+			}
+			c.DependsOn = append(c.DependsOn, d)
 		}
 	}
 	f.services = append(f.services, c.ID)
+	f.finite[c.ID] = c.Restart != Permanent
 	return c
 }
 
@@ -75,7 +81,7 @@ func (f *forest) fault(w *world) {
 	w.run(time.Duration(rapid.SampledFrom([]int{0, 0, 1, 300, 1000, 5000}).Draw(f.t, "pause")) * time.Millisecond)
 	id := f.services[f.pick("service", len(f.services)-1)]
 	l := w.life(id)
-	switch f.pick("fault", 13) {
+	switch f.pick("fault", 14) {
 	case 0, 1, 2, 3:
 		if l.alive && !l.stuck {
 			w.crash(id)
@@ -115,6 +121,8 @@ func (f *forest) fault(w *world) {
 		w.logf("%s(%s)", []string{"pause", "resume"}[verb-OpPause], id)
 		w.operate(verb, false, id)
 	case 13:
+		w.finishes[id] = f.finite[id]
+	case 14:
 		if len(f.nested) > 0 {
 			f.crashSupervisor(w, f.nested[f.pick("nested", len(f.nested)-1)])
 		}
@@ -151,11 +159,17 @@ func (f *forest) checkWindows(w *world) {
 // calm ends all faults and lets everything come to rest.
 func (f *forest) calm(w *world) {
 	clear(w.failures)
+	clear(w.finishes)
 	for range 2 {
 		for _, id := range f.services {
-			if l := w.life(id); l.stuck {
+			oneShot := slices.ContainsFunc(w.m.children[id].neededBy, func(l link) bool { return l.Condition == WhenCompleted })
+			w.finishes[id] = oneShot
+			switch l := w.life(id); {
+			case l.stuck:
 				w.exit(id, l.inc, Abnormal)
-			} else if l.alive && w.m.children[id].phase == up {
+			case l.alive && oneShot:
+				w.exit(id, l.inc, Normal)
+			case l.alive && w.m.children[id].phase == up:
 				w.health(id, true)
 			}
 		}
@@ -178,7 +192,7 @@ func (f *forest) checkCalm(w *world) {
 				f.t.Errorf("%s is stopped, for no reason (%d)", c.id(), c.rest)
 			}
 		case StateWaiting:
-			if !c.stalled && !(c.heldUp() && c.lead.staysDown()) {
+			if !c.stalled && (!c.heldUp() || !c.lead.staysDown()) {
 				f.t.Errorf("%s waits for nothing that is down for good: %s", c.id(), c.waitsFor())
 			}
 		case StateStarting, StateUnhealthy, StateStopping, StateStuck, StateBackoff:
@@ -215,7 +229,7 @@ func (f *forest) grow() (*world, SupervisorSpec, Options) {
 
 func TestEverythingWantedComesUpAndEverythingStops(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := &forest{t: t}
+		f := &forest{t: t, finite: map[ChildID]bool{}}
 		w, root, o := f.grow()
 		w.send(Boot{})
 		for range f.pick("faults", 40) {
@@ -277,7 +291,7 @@ func sameAgain(t *rapid.T, root SupervisorSpec, o Options, w *world) {
 
 func TestNodeStopsInTheMidstOfAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := &forest{t: t}
+		f := &forest{t: t, finite: map[ChildID]bool{}}
 		w, root, _ := f.grow()
 		w.send(Boot{})
 		for range f.pick("faults", 15) {
@@ -300,7 +314,7 @@ func TestNodeStopsInTheMidstOfAnything(t *testing.T) {
 
 func TestEachEndIsCountedOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := &forest{t: t, graph: true}
+		f := &forest{t: t, finite: map[ChildID]bool{}, graph: true}
 		w, _, _ := f.grow()
 		w.send(Boot{})
 		for range f.pick("faults", 30) {

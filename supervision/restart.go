@@ -4,11 +4,11 @@ package supervision
 type ExitKind uint8
 
 const (
-	// Normal: it finished.
+	// Normal means that it finished.
 	Normal ExitKind = iota
-	// ShutdownExit: it ended after an order to stop.
+	// ShutdownExit means that it ended after an order to stop.
 	ShutdownExit
-	// Abnormal: all else, failed starts included.
+	// Abnormal is all else, failed starts included.
 	Abnormal
 )
 

@@ -16,19 +16,23 @@ func TestStopOrder(t *testing.T) {
 	}{
 		{
 			"graph: as soon as no dependent is alive, independent ones in parallel", under("root", OneForOne, Graph, a, b, c, d),
-			map[ChildID]time.Duration{"b": 2 * time.Second, "d": time.Second}, map[int]string{0: "-d -b", 1: "-c", 2: "-a"},
+			map[ChildID]time.Duration{"b": 2 * time.Second, "d": time.Second},
+			map[int]string{0: "-d -b", 1: "-c", 2: "-a"},
 		},
 		{
 			"sequence: from the end of the list, each waited for", under("root", OneForOne, Sequence, a, b, c, d),
-			map[ChildID]time.Duration{"b": 2 * time.Second, "d": time.Second}, map[int]string{0: "-d", 1: "-c -b", 3: "-a"},
+			map[ChildID]time.Duration{"b": 2 * time.Second, "d": time.Second},
+			map[int]string{0: "-d", 1: "-c -b", 3: "-a"},
 		},
 		{
 			"a nested supervisor stops in its turn, whole", under("root", OneForOne, Sequence, a, nested(under("n", OneForOne, Sequence, b, c)), d),
-			map[ChildID]time.Duration{"c": time.Second, "b": time.Second, "d": time.Second}, map[int]string{0: "-d", 1: "-c", 2: "-b", 3: "-a"},
+			map[ChildID]time.Duration{"c": time.Second, "b": time.Second, "d": time.Second},
+			map[int]string{0: "-d", 1: "-c", 2: "-b", 3: "-a"},
 		},
 		{
 			"edges count across supervisors", under("root", OneForOne, Graph, nested(under("m", OneForOne, Graph, a, service("x"))), nested(under("n", OneForOne, Graph, c))),
-			map[ChildID]time.Duration{"c": time.Second}, map[int]string{0: "-c -x", 1: "-a"},
+			map[ChildID]time.Duration{"c": time.Second},
+			map[int]string{0: "-c -x", 1: "-a"},
 		},
 	}
 	for _, tt := range tests {

@@ -100,9 +100,14 @@ func TestEventsOfAnotherLifeOrOfNobodyChangeNothing(t *testing.T) {
 	for _, id := range []ChildID{"a", "nobody"} {
 		for _, inc := range []uint64{0, 2} {
 			for _, ev := range []Event{
-				ChildStarted{ID: id, Incarnation: inc}, ChildReady{id, inc}, ChildHealth{ID: id, Incarnation: inc},
-				ChildExited{ID: id, Incarnation: inc, Kind: Abnormal}, ChildIgnored{id, inc}, ChildStuck{ID: id, Incarnation: inc},
-				SupervisorCrashed{ID: id}, BackoffOver{ID: id},
+				ChildStarted{ID: id, Incarnation: inc},
+				ChildReady{id, inc},
+				ChildHealth{ID: id, Incarnation: inc},
+				ChildExited{ID: id, Incarnation: inc, Kind: Abnormal},
+				ChildIgnored{id, inc},
+				ChildStuck{ID: id, Incarnation: inc},
+				SupervisorCrashed{ID: id},
+				BackoffOver{ID: id},
 			} {
 				if commands := w.m.Step(w.now, ev); len(commands) > 0 {
 					t.Errorf("%#v gives %v", ev, commands)

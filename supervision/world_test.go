@@ -247,7 +247,7 @@ func (w *world) start(c StartChild) {
 			return
 		}
 		l.healthy = true
-		w.send(ChildReady{c.ID, c.Incarnation})
+		w.send(ChildReady(c))
 		if w.finishes[c.ID] {
 			w.exit(c.ID, c.Incarnation, Normal)
 		}
