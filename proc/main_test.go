@@ -99,7 +99,8 @@ var children = map[string]func(arg string){
 		}
 		respawn("hare", "on", &syscall.SysProcAttr{Setsid: true}, os.Environ())
 	},
-	"node": nodeChild,
+	"node":   func(dir string) { nodeChild(dir, false, leftBehind(dir)) },
+	"mortal": func(dir string) { nodeChild(dir, true, []*ServiceSpec{childSpec("wait", "")}) },
 }
 
 // respawn starts the test binary again, its output where ours goes.

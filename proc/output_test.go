@@ -12,26 +12,26 @@ import (
 )
 
 // newPipe makes an output and the file that is written to.
-func newPipe(t testing.TB, p *poller) (*Output, *os.File) {
-	t.Helper()
+func newPipe(tb testing.TB, p *poller) (*Output, *os.File) {
+	tb.Helper()
 	r, fd, err := p.outputPipe(account{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w := os.NewFile(uintptr(fd), "w")
-	t.Cleanup(func() { _, _ = r.Close(), w.Close() })
+	tb.Cleanup(func() { _, _ = r.Close(), w.Close() })
 	return r, w
 }
 
-func startPoller(t testing.TB) *poller {
-	t.Helper()
+func startPoller(tb testing.TB) *poller {
+	tb.Helper()
 	p, err := newPoller()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := p.close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return p

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -339,11 +338,20 @@ func TestNothingLeaks(t *testing.T) {
 	eventually(t, "no child is left", func() bool { return len(childrenOf(os.Getpid())) == 0 })
 }
 
-func TestKillOnDeathIsInherited(t *testing.T) {
-	h := openHost(t, filepath.Join(shortDir(t), "run"), func(o *HostOptions) { o.KillOnDeath = true })
-	p := startReady(t, h, childSpec("wait", ""))
-	status, err := readProc(p.Pid(), "status")
-	if err != nil || !strings.Contains(string(status), "\nState:") {
-		t.Fatalf("the child did not outlive its start: %v", err)
+// TestKillOnDeath kills a bhnode whose services are to die with it.
+func TestKillOnDeath(t *testing.T) {
+	outer := newHost(t)
+	dir := filepath.Join(shortDir(t), "run")
+	node := startReady(t, outer, childSpec("mortal", dir))
+	instance, err := instanceOf(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if got := carriers(t, "", instance); len(got) != 1 {
+		t.Fatalf("alive are %v, want one service", got)
+	}
+	if err := node.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its service is dead", func() bool { return len(carriers(t, "", instance)) == 0 })
 }

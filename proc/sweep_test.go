@@ -18,16 +18,16 @@ import (
 	"github.com/blackhole/bhnode/proc/state"
 )
 
-// nodeChild is a bhnode on a runtime directory: it starts four services and waits.
-func nodeChild(dir string) {
+// nodeChild is a bhnode on a runtime directory: it starts the services and waits.
+func nodeChild(dir string, kill bool, services []*ServiceSpec) {
 	runtime.LockOSThread()
-	h, err := OpenHost(HostOptions{Node: "inner", RuntimeDir: dir, Log: zerolog.Nop()})
+	h, err := OpenHost(HostOptions{Node: "inner", RuntimeDir: dir, KillOnDeath: kill, Log: zerolog.Nop()})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
 	go func() {
-		for _, s := range leftBehind(dir) {
+		for _, s := range services {
 			p, err := h.Start(context.Background(), s, 7)
 			if err != nil {
 				fmt.Println(err)
