@@ -168,7 +168,7 @@ func (f *forecast) ready(c StartChild) {
 		return
 	}
 	f.step(ChildStarted{ID: c.ID, Incarnation: c.Incarnation})
-	f.step(ChildReady{c.ID, c.Incarnation})
+	f.step(ChildReady(c))
 	if c.ID == f.id {
 		return
 	}

@@ -229,6 +229,7 @@ func TestPredictionIsWhatComesToPass(t *testing.T) {
 }
 
 func checkPrediction(t *testing.T, rt *rapid.T) {
+	t.Helper()
 	root := drawTree(rt)
 	tree, err := Compile(root)
 	if err != nil {

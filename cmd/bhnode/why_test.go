@@ -90,8 +90,12 @@ var incidents = []incident{
 		s.ends("store", byCode)
 		s.until(10 * time.Millisecond)
 	}, []string{"root", "store", "front"}},
-	{"boot-rolled-back", troupe("root", supervision.RestForOne, player("identity"), player("bank", "identity"), player("wallet", "bank")),
-		map[supervision.ChildID]supervision.ChildExited{"bank": byAbsent}, func(*stage) {}, []string{"root", "identity", "bank", "wallet"}},
+	{
+		"boot-rolled-back", troupe("root", supervision.RestForOne, player("identity"), player("bank", "identity"), player("wallet", "bank")),
+		map[supervision.ChildID]supervision.ChildExited{"bank": byAbsent},
+		func(*stage) {},
+		[]string{"root", "identity", "bank", "wallet"},
+	},
 	{"dependency-came-back", shopTree(), nil, func(s *stage) {
 		for range 3 {
 			s.ends("ledger", byCode)

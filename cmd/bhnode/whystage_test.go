@@ -72,7 +72,7 @@ func (s *stage) carryOut(cmd supervision.Command) {
 				s.ends(c.ID, e)
 				return
 			}
-			s.send(supervision.ChildReady{ID: c.ID, Incarnation: c.Incarnation})
+			s.send(supervision.ChildReady(c))
 		})
 	case supervision.StopChild:
 		s.after(50*time.Millisecond, func() {
@@ -163,7 +163,7 @@ func (s *stage) branch(n *fakeNode, spec supervision.ChildSpec, views map[superv
 	out := &bhnodev1.TreeNode{Name: string(spec.ID), State: stageState(v.State), Paused: v.Paused}
 	if spec.Supervisor == nil {
 		svc := &bhnodev1.Service{
-			Name: out.Name, State: out.State, Incarnation: v.Incarnation, Held: v.Held, Wanted: v.Wanted, Message: v.Detail,
+			Name: string(spec.ID), State: stageState(v.State), Incarnation: v.Incarnation, Held: v.Held, Wanted: v.Wanted, Message: v.Detail,
 			Reason: bhnodev1.Reason(bhnodev1.Reason_value["REASON_"+strings.ToUpper(string(v.Reason))]),
 		}
 		for _, d := range spec.DependsOn {

@@ -25,33 +25,12 @@ func (in *inquiry) sentence(g link) string {
 // told is what happened, and when.
 func (in *inquiry) told(g link) string {
 	e, who, when := g.at, subject(g.at), ago(in.now, g.at.GetTime())
-	switch e.GetType() {
-	case supervision.ServiceStarting, supervision.ServiceStarted, supervision.ServiceReady:
-		return who + " " + in.started(g) + " " + when + afterDelay(g.delay)
-	case supervision.ServiceWaiting:
-		return in.waiting(e)
-	case supervision.ServiceExited:
-		verb, how := ended(e)
-		if attr(e, "reason") == string(supervision.ReasonStartTimeout) || attr(e, "reason") == string(supervision.ReasonSpawnError) {
-			return who + " " + verb + " " + when + detail(e)
+	if e.GetService() != "" {
+		if text := in.toldOfService(g); text != "" {
+			return who + " " + text
 		}
-		return who + " " + verb + how + " " + when + in.unready(e)
-	case supervision.ServiceStopped:
-		return who + " was stopped" + killed(e) + " " + when
-	case supervision.ServiceStopping:
-		return who + " was ordered to stop " + when
-	case supervision.ServiceBackoff:
-		return who + " " + in.backoff(e)
-	case supervision.ServiceStuck:
-		return who + " got stuck " + when + detail(e)
-	case supervision.ServiceCompleted:
-		return who + " completed " + when + exitOf(in.before(e))
-	case supervision.ServiceFailed:
-		return who + " failed " + when + in.exhausted(e)
-	case supervision.ServiceUnhealthy:
-		return who + " became unhealthy " + when + detail(e)
-	case supervision.ServiceHealthy:
-		return who + " became healthy again " + when
+	}
+	switch e.GetType() {
 	case supervision.SupervisorRestarting:
 		return in.restarted(e) + " " + when + with(e)
 	case supervision.SupervisorGaveUp:
@@ -74,63 +53,50 @@ func (in *inquiry) told(g link) string {
 	return fmt.Sprintf("%s: %s %s%s", who, e.GetType(), when, detail(e))
 }
 
-// because names a cause in the sentence about what it brought about.
-func (in *inquiry) because(e, cause *bhnodev1.Event) string {
-	if cause == nil || e.GetType() == supervision.ServiceWaiting {
-		return ""
-	}
-	who := subject(cause)
-	self := who == subject(e)
-	if self {
-		who = "it"
-	}
-	switch cause.GetType() {
-	case supervision.ServiceReady, supervision.ServiceHealthy:
-		return who + in.needed(e, cause) + " " + in.again(cause)
-	case supervision.ServiceStarted:
-		return who + in.needed(e, cause) + " had started"
-	case supervision.ServiceCompleted:
-		return who + in.needed(e, cause) + " had completed"
-	case supervision.ServiceFailed:
-		return who + in.needed(e, cause) + " had failed"
+// toldOfService is what happened to a service; "" where that has no words.
+func (in *inquiry) toldOfService(g link) string {
+	e, when := g.at, ago(in.now, g.at.GetTime())
+	switch e.GetType() {
+	case supervision.ServiceStarting, supervision.ServiceStarted, supervision.ServiceReady:
+		return in.started(g) + " " + when + afterDelay(g.delay)
+	case supervision.ServiceWaiting:
+		return in.waiting(e)
 	case supervision.ServiceExited:
-		return who + " " + hadEnded(cause)
-	case supervision.ServiceUnhealthy:
-		return who + " had become unhealthy"
+		return in.exited(e)
+	case supervision.ServiceStopped:
+		return "was stopped" + killed(e) + " " + when
+	case supervision.ServiceStopping:
+		return "was ordered to stop " + when
+	case supervision.ServiceBackoff:
+		return in.backoff(e)
 	case supervision.ServiceStuck:
-		return who + " was stuck"
-	case supervision.ServiceStopping, supervision.ServiceStopped:
-		return who + " was stopped"
-	case supervision.SupervisorRestarting:
-		return in.restarted(cause) + in.related(e, attr(cause, "child"))
-	case supervision.SupervisorGaveUp:
-		return who + " gave up"
-	case supervision.SupervisorPaused:
-		return who + " was paused"
-	case supervision.SupervisorResumed:
-		return who + " was resumed" + in.meanwhile(e, cause)
-	case supervision.OperatorCommand:
-		return operator(cause) + in.reach(e, cause)
-	case supervision.NodeStarting:
-		return "the node started"
-	case supervision.NodeStopping:
-		return "the node began to stop"
+		return "got stuck " + when + detail(e)
+	case supervision.ServiceCompleted:
+		return "completed " + when + exitOf(in.before(e))
+	case supervision.ServiceFailed:
+		return "failed " + when + in.exhausted(e)
+	case supervision.ServiceUnhealthy:
+		return "became unhealthy " + when + detail(e)
+	case supervision.ServiceHealthy:
+		return "became healthy again " + when
 	}
-	return fmt.Sprintf("of event %d (%s)", cause.GetSeq(), cause.GetType())
+	return ""
 }
 
+// exited says how a life ended; what ended it comes after the time where it is
+// long.
+func (in *inquiry) exited(e *bhnodev1.Event) string {
+	verb, how := ended(e)
+	switch when := ago(in.now, e.GetTime()); attr(e, "reason") {
+	case string(supervision.ReasonStartTimeout), string(supervision.ReasonSpawnError):
+		return verb + " " + when + detail(e)
+	default:
+		return verb + how + " " + when + in.unready(e)
+	}
+}
+
+// because names a cause in the sentence about what it brought about.
 // meanwhile says what happened during the pause.
-func (in *inquiry) meanwhile(e, resumed *bhnodev1.Event) string {
-	end := in.endInPause(e, resumed)
-	switch {
-	case end == nil:
-		return ""
-	case end.GetService() == e.GetService():
-		return " and it " + hadEnded(end)
-	}
-	return " and " + end.GetService() + " " + hadEnded(end)
-}
-
 // subject is whom an event is about.
 func subject(e *bhnodev1.Event) string {
 	if name := e.GetService() + e.GetSupervisor(); name != "" {
@@ -163,13 +129,6 @@ func (in *inquiry) livedBefore(e *bhnodev1.Event) bool {
 }
 
 // again says that a service became healthy, for the first time or once more.
-func (in *inquiry) again(e *bhnodev1.Event) string {
-	if e.GetType() == supervision.ServiceHealthy || in.livedBefore(e) {
-		return "was healthy again"
-	}
-	return "was healthy"
-}
-
 func afterDelay(backoff *bhnodev1.Event) string {
 	if d := seconds(backoff, "delay_seconds"); d > 0 {
 		return " after a back-off of " + span(d)
@@ -195,9 +154,9 @@ func (in *inquiry) backoff(e *bhnodev1.Event) string {
 func (in *inquiry) waiting(e *bhnodev1.Event) string {
 	s := in.services[e.GetService()]
 	if s.GetState() != bhnodev1.ServiceState_SERVICE_STATE_WAITING {
-		return fmt.Sprintf("%s began to wait %s %s", e.GetService(), e.GetMessage(), ago(in.now, e.GetTime()))
+		return fmt.Sprintf("began to wait %s %s", e.GetMessage(), ago(in.now, e.GetTime()))
 	}
-	text := fmt.Sprintf("%s has been waiting for %s", e.GetService(), span(in.now.Sub(e.GetTime().AsTime())))
+	text := "has been waiting for " + span(in.now.Sub(e.GetTime().AsTime()))
 	var parts []string
 	for part := range strings.SplitSeq(strings.TrimPrefix(e.GetMessage(), "for "), ", ") {
 		name, condition, _ := strings.Cut(part, " (")
@@ -339,50 +298,6 @@ func list(names []string) string {
 }
 
 // needed says how the service of an event stands to that of its cause.
-func (in *inquiry) needed(e, cause *bhnodev1.Event) string {
-	if in.needs(e.GetService(), cause.GetService()) {
-		return ", which it needs,"
-	}
-	return ""
-}
-
 // related says what a restarted child is to the service of an event.
-func (in *inquiry) related(e *bhnodev1.Event, child string) string {
-	switch {
-	case in.needs(e.GetService(), child):
-		return ", which it needs"
-	case in.below(e.GetService(), child):
-		return ", which it belongs to"
-	case child != subject(e):
-		return " and the others of its group"
-	}
-	return ""
-}
-
 // operator is who gave which command.
-func operator(e *bhnodev1.Event) string {
-	who := attr(e, "who")
-	if who == "" || who == "unknown" {
-		who = "an operator"
-	}
-	return fmt.Sprintf("%s ran %q", who, "bhnode "+e.GetMessage())
-}
-
 // reach says why a command that names others concerns the service of an event.
-func (in *inquiry) reach(e, cause *bhnodev1.Event) string {
-	_, words := command(cause)
-	for _, w := range words {
-		if w == e.GetService() || w == e.GetSupervisor() || in.below(e.GetService(), w) {
-			return ""
-		}
-	}
-	for _, w := range words {
-		switch {
-		case in.needs(e.GetService(), w):
-			return fmt.Sprintf(" and it needs %s", w)
-		case in.needs(w, e.GetService()):
-			return fmt.Sprintf(" and %s needs it", w)
-		}
-	}
-	return ""
-}
