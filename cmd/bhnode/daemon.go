@@ -77,12 +77,20 @@ func (d *daemon) openLog() error {
 // sweep ends what an earlier bhnode left behind.
 func (d *daemon) sweep(ctx context.Context) error {
 	left, err := d.host.Sweep(ctx)
+	var stuck []string
 	for _, l := range left {
 		d.app.err.printf("%s %v\n", d.app.err.paint(styleWorking, "left over:"), l)
-		d.log.Warn().Str("left", fmt.Sprint(l)).Msg("process of a dead bhnode ended")
+		d.log.Warn().Stringer("left", l).Bool("stuck", l.Stuck).Msg("process of a dead bhnode found")
+		if l.Stuck {
+			stuck = append(stuck, l.String())
+		}
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return failure("end those processes by hand, then try again", "what an earlier bhnode left behind could not be ended: %v", err)
+	case len(stuck) > 0:
+		return failure("nothing is started over a process that lives; try again when it is gone",
+			"what an earlier bhnode left behind does not die: %s", strings.Join(stuck, "; "))
 	}
 	return nil
 }
