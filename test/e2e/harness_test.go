@@ -29,6 +29,7 @@ type node struct {
 	rundir string
 	env    []string // besides the test's own
 	tty    *os.File // its controlling terminal, nil: none
+	under  []string // the program that runs bhnode, nil: none
 
 	cmd    *exec.Cmd
 	gone   chan struct{} // the process has ended and its events are all read
@@ -111,6 +112,9 @@ func (n *node) run(args ...string) {
 	n.stdout.reset()
 	n.stderr.reset()
 	n.cmd = n.command(context.Background(), append([]string{"run"}, args...)...)
+	if n.under != nil {
+		n.cmd.Path, n.cmd.Args = n.under[0], append(n.under, n.cmd.Args...)
+	}
 	n.cmd.Stdout, n.cmd.Stderr = n.stdout, n.stderr
 	// Never the terminal the tests run on.
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
