@@ -124,10 +124,23 @@ func (m *Machine) affected(c *child) []*child {
 		}
 	}
 	for _, k := range slices.Clip(s.list) {
-		k.services(func(x *child) { s.addDependents(x, acts) })
+		k.services(func(x *child) { s.addDependents(x, func(l link) bool { return l.Acts && !c.above(l.child) }) })
 	}
 	slices.SortStableFunc(s.list[1:], byRank)
 	return s.list
+}
+
+// above tells whether x lives below the supervisor c, whose end it shares.
+func (c *child) above(x *child) bool {
+	if c.nested == nil {
+		return false
+	}
+	for s := x.sup; s != nil; s = s.self.sup {
+		if s == c.nested {
+			return true
+		}
+	}
+	return false
 }
 
 // mark has a child, and what is below it, go down. again: it starts again then
@@ -191,12 +204,13 @@ func (m *Machine) restart(c *child) {
 	c.lead = nil
 	set := m.affected(c)
 	m.noteRestarting(c, set[1:])
+	cause := c.cause // of the stops, which the back-off does not bring about
 	m.schedule(c, delay)
-	m.takeDown(c, set)
+	m.takeDown(c, set, cause)
 }
 
 // takeDown stops the rest of a set and has it start after its lead.
-func (m *Machine) takeDown(lead *child, set []*child) {
+func (m *Machine) takeDown(lead *child, set []*child, cause uint64) {
 	op := &operation{starts: []*child{lead}, group: true}
 	for _, k := range set[1:] {
 		if k.sup == lead.sup && k.sup.sequence() {
@@ -207,7 +221,7 @@ func (m *Machine) takeDown(lead *child, set []*child) {
 		m.follow(k, lead)
 	}
 	reach := dependentsOf(lead)
-	m.markAll(set[1:], lead.cause, func(k *child) Reason {
+	m.markAll(set[1:], cause, func(k *child) Reason {
 		if reach.in[k] {
 			return ReasonDependency
 		}

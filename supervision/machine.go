@@ -156,7 +156,10 @@ func (m *Machine) handle(ev Event) {
 	case KillAll:
 		m.killAll(e.Cause)
 	case Note:
-		m.note(e.Notice)
+		seq := m.note(e.Notice)
+		if c := m.children[e.Notice.Service]; c != nil && c.alive() {
+			c.cause = seq // what comes of it may be its doing
+		}
 	}
 }
 

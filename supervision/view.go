@@ -90,7 +90,7 @@ func (c *child) state() State {
 	switch {
 	case c.stuck:
 		return StateStuck
-	case c.phase == stopping:
+	case c.phase == stopping, c.alive() && c.nested != nil && c.nested.ending != nil:
 		return StateStopping
 	case c.phase == starting:
 		return StateStarting
