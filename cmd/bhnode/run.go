@@ -61,6 +61,11 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	// Who reads what we print may go away; that must not end the node. A signal that
+	// is ignored instead would be so for the services too.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
 
 	d, err := a.openDaemon(cfg, src)
 	if err != nil {
