@@ -12,7 +12,7 @@ services:
   base: {}
   store: {depends_on: [base]}
   clock: {}
-  bad: {command: "@self print=hello complain=no.database exit=3", depends_on: [store]}
+  bad: {command: "@self print=hello complain=no.database exit=3", health_check: {type: notify}, depends_on: [store]}
   web: {depends_on: [bad]}
 `
 

@@ -13,7 +13,7 @@ import (
 const chain = `
 defaults: {command: "@self run", restart: {initial_delay: 10ms, jitter: 0, max_restarts: 2}}
 services:
-  db: {command: "@self exit-if=@dir/broken run"}
+  db: {command: "@self exit-if=@dir/broken notify=READY=1 run", health_check: {type: notify}}
   api: {depends_on: [db]}
   web: {depends_on: [api]}
   clock: {}
@@ -31,7 +31,7 @@ func TestADependencyThatFailsTwiceAndThenStartsBringsItsDependentsUp(t *testing.
 	n := newNode(t, `
 defaults: {command: "@self run", restart: {initial_delay: 10ms, jitter: 0}}
 services:
-  db: {command: "@self fail-first=2:@dir/starts run"}
+  db: {command: "@self fail-first=2:@dir/starts notify=READY=1 run", health_check: {type: notify}}
   api: {depends_on: [db]}
   web: {depends_on: [api]}
 `)
@@ -104,7 +104,7 @@ func TestAFailedServiceStartsWhenItsDependencyComesBackInANewLife(t *testing.T) 
 defaults: {restart: {initial_delay: 10ms, max_restarts: 1}}
 services:
   db: {command: "@self run"}
-  web: {command: "@self exit-if=@dir/broken run", depends_on: [db]}
+  web: {command: "@self exit-if=@dir/broken notify=READY=1 run", health_check: {type: notify}, depends_on: [db]}
 `)
 	n.up()
 	n.write("broken", "")

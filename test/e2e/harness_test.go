@@ -29,6 +29,7 @@ type node struct {
 	rundir string
 	env    []string // besides the test's own
 	tty    *os.File // its controlling terminal, nil: none
+	prints *os.File // where it prints instead of stdout and stderr
 	under  []string // the program that runs bhnode, nil: none
 
 	cmd    *exec.Cmd
@@ -116,6 +117,9 @@ func (n *node) run(args ...string) {
 		n.cmd.Path, n.cmd.Args = n.under[0], append(n.under, n.cmd.Args...)
 	}
 	n.cmd.Stdout, n.cmd.Stderr = n.stdout, n.stderr
+	if n.prints != nil {
+		n.cmd.Stdout, n.cmd.Stderr = n.prints, n.prints
+	}
 	// Never the terminal the tests run on.
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if n.tty != nil {

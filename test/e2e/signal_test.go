@@ -123,6 +123,31 @@ func TestAClosedTerminalStopsTheNodeInOrder(t *testing.T) {
 		"stopping c/1", "stopped c/1", "stopping b/1", "stopped b/1", "stopping a/1", "stopped a/1", "stopped /0")
 }
 
+func TestTheNodeOutlivesWhoReadsWhatItPrints(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, `
+defaults: {restart: {initial_delay: 10ms}}
+services:
+  talker: {command: "@self print=hello run"}
+`)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.prints = writer
+	n.up()
+	for _, end := range []*os.File{reader, writer} {
+		if err := end.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for inc := range uint64(3) {
+		n.kill("talker", syscall.SIGKILL)
+		n.await("service.ready", "talker", inc+2)
+	}
+	n.stop()
+}
+
 func TestTheStopOfTheNodeTakesNoLongerThanItsTimeout(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, `
