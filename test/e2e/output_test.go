@@ -370,6 +370,36 @@ services:
 	}
 }
 
+func TestWhatIsKeptOfALogIsItsNewestPart(t *testing.T) {
+	t.Parallel()
+	const many = 60_000 // more than three files of 1 MiB hold
+	n := newNode(t, fmt.Sprintf(`
+logs: {max_size_mb: 1, max_files: 3}
+services:
+  much: {command: [@self, lines=%d, exit=0], restart: {type: transient}}
+`, many))
+	n.up()
+	n.await("service.completed", "much", 1)
+	shown := parseLines(t, n.do("logs", "-o", "json"))
+	n.stop()
+	files, err := filepath.Glob(n.path("logs/much.log*"))
+	if err != nil || len(files) != 3 {
+		t.Errorf("got files %v, %v, want three", files, err)
+	}
+	lines := n.logLines("much")
+	if len(lines) == 0 || len(lines) >= many {
+		t.Fatalf("got %d lines, want some of %d", len(lines), many)
+	}
+	for i, l := range lines {
+		if want := numberedLine(many - len(lines) + i); l.Message != want {
+			t.Fatalf("line %d of %d is %q, want %q", i, len(lines), l.Message, want)
+		}
+	}
+	if diff := cmp.Diff(messages(lines), messages(shown)); diff != "" {
+		t.Error("logs does not show exactly what is kept")
+	}
+}
+
 func TestTheLastLinesBeforeACrashAreThereBeforeItsEvent(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, `
