@@ -67,6 +67,7 @@ type state struct {
 	abandoned bool      // temporary, and ended abnormally
 	dismissed certainty // temporary, and stopped with a group
 	completed bool
+	revived   bool      // its group restarts in sequence, where that starts what has completed
 	manual    bool      // an operator asked for its start
 	again     certainty // its stop does not dismiss it: an operator's, or that of its supervisor
 
@@ -292,7 +293,7 @@ func (m *model) newLife(top *supervisor) {
 		st.again, st.dismissed = max(st.again, perhaps), min(st.dismissed, perhaps)
 		if s.sup.sequence {
 			st.abandoned = false
-			st.completed = st.completed && s.once
+			st.revived = !s.once
 		}
 		if st.judged == yes {
 			st.judged = perhaps

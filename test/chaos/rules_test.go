@@ -33,7 +33,7 @@ func (m *model) judgeStart(s *service, st *state, e event) {
 		m.blame("nothing starts while the node stops", e, "")
 	case st.failed, st.abandoned:
 		m.blame("failed stays failed until somebody or a dependency ends it", e, "")
-	case st.completed, st.dismissed == yes:
+	case st.completed && !st.revived, st.dismissed == yes:
 		m.blame("what has ended for good starts only by hand", e, "")
 	case m.paused(s) && !st.manual:
 		m.blame("nothing is restarted while a supervisor is paused", e, "")
@@ -88,19 +88,45 @@ func (m *model) judgeStop(s *service, st *state, e event) {
 			m.blame("stop order respects edges", e, "%s, which it needs, was ordered to stop before it for the same cause", need.on.name)
 		}
 	}
-	byHand := m.event(e.Cause).Type == "operator.command" // names services, and leaves the supervisors alone
 	for _, other := range m.p.services {
 		top := common(s.sup, other.sup)
-		if byHand && (s.sup != top || other.sup != top) {
+		if other == s || !top.sequence || placeUnder(top, other) > placeUnder(top, s) || !goesBefore(other) {
 			continue
 		}
-		if other != s && top.sequence && placeUnder(top, other) < placeUnder(top, s) && goesBefore(other) {
+		if why := m.event(e.Cause); m.takesWhole(why, top, s) && m.takesWhole(why, top, other) {
 			m.blame("in sequence stops come in reverse order", e, "%s stands before it and was ordered to stop before it", other.name)
 		}
 	}
 	if !m.explains(s, m.event(e.Cause)) {
 		m.blame("only what an event is about stops for it", e, "the cause is %v", m.event(e.Cause))
 	}
+}
+
+// takesWhole tells whether an event stops the child of a supervisor that a service
+// is, or is below, as a whole, and not only services below it.
+func (m *model) takesWhole(why event, top *supervisor, s *service) bool {
+	if s.sup == top {
+		return true
+	}
+	sup := s.sup
+	for sup.parent != top {
+		sup = sup.parent
+	}
+	switch why.Type {
+	case "service.backoff":
+		return m.takesWhole(m.event(why.Cause), top, s)
+	case "node.stopping", "supervisor.gave_up", "supervisor.escalated":
+		return true
+	case "supervisor.restarting":
+		with, _ := why.Attrs["with"].([]any)
+		for _, name := range with {
+			name, _ := name.(string)
+			if whole := m.p.supByName[name]; whole != nil && sup.isBelow(whole) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // placeUnder is where the child above a service, or itself, stands in a supervisor.
@@ -187,8 +213,8 @@ func (m *model) judgeRestart(sup *supervisor, e event) {
 		}
 		if s := m.p.byName[name]; s != nil {
 			if st := m.of[s]; s.sup.sequence && st.phase == isDown {
-				st.completed = st.completed && s.once
-				st.judged = no
+				st.revived = st.revived || s.sup == sup && !s.once
+				st.judged = min(st.judged, perhaps)
 			}
 		}
 	}

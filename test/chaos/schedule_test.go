@@ -77,7 +77,7 @@ func newFault(r *rand.Rand, p *plan, kind string) fault {
 	case "freeze", "ill", "hang-start":
 		f.who, f.last = []string{victim}, time.Duration(20+r.IntN(1500))*time.Millisecond
 	case "fail-starts":
-		f.who, f.n = []string{victim}, 1+r.IntN(6)
+		f.who, f.n = []string{victim}, pick(r, 1, 2, 3, 6, 10, 20)
 	case "start", "stop", "restart":
 		f.who = []string{victim}
 		if other := p.services[r.IntN(len(p.services))].name; other != victim && r.IntN(3) == 0 {
