@@ -110,7 +110,7 @@ func (d *daemon) start() error {
 		BestEffort: d.cfg.Node.BestEffort, MaxParallelStarts: d.cfg.Node.MaxParallelStarts, ShutdownTimeout: d.cfg.Node.ShutdownTimeout,
 		Logs:       logsOf(d.cfg.Logs),
 		EventsPath: filepath.Join(d.cfg.Node.DataDir, "events.jsonl"),
-		Seed:       uint64(time.Now().UnixNano()), //nolint:gosec // any number will do
+		Seed:       uint64(time.Now().UnixNano()),
 		Log:        d.log, Incarnations: map[supervision.ChildID]uint64{},
 	}
 	for name, h := range kept.Holds() {

@@ -32,7 +32,7 @@ func newLauncher(getenv func(string) (string, bool)) *launcher {
 		return &launcher{}
 	}
 	syscall.CloseOnExec(fd)
-	return &launcher{pipe: os.NewFile(uintptr(fd), "launcher")} //nolint:gosec // checked above
+	return &launcher{pipe: os.NewFile(uintptr(fd), "launcher")}
 }
 
 // ready lets the launcher go: the node has come up.
