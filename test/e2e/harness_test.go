@@ -63,6 +63,9 @@ func newNode(t *testing.T, text string, nodeKeys ...string) *node {
 func newDefaultNode(t *testing.T) *node {
 	t.Helper()
 	n := newNode(t, "services: {}")
+	if err := os.Remove(n.config); err != nil { // else who is not root would run it
+		t.Fatal(err)
+	}
 	n.config, n.rundir = "", filepath.Join(n.dir, "bhnode", "run")
 	n.socket = filepath.Join(n.rundir, "bhnode.sock")
 	n.env = []string{"XDG_STATE_HOME=" + n.dir, "XDG_RUNTIME_DIR=" + n.dir, "XDG_CONFIG_HOME=" + n.dir, "BHNODE_CONFIG="}

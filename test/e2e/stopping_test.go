@@ -98,6 +98,7 @@ services:
     command: [@self, "`+step+`,pid=@dir/child", until=@dir/child]
     shutdown: {timeout: 500ms}
     restart: {initial_delay: 0}
+    hooks: {pre_start: [rm, -f, @dir/child]}
 `)
 			n.up()
 			first := n.childPid()
