@@ -154,7 +154,7 @@ func (d *daemon) verdict(ctx context.Context, out actors.Outcome, killed bool) e
 		}
 		return failure("", "significant service %s has ended", out.ID)
 	case supervision.EndIntensity:
-		return failure(fmt.Sprintf(`"bhnode logs -n 50 %s" shows what it said last; max_restarts and restart_window set the limit`, out.ID),
+		return failure(fmt.Sprintf("the logs in %s show what was said last; max_restarts and restart_window set the limit", d.cfg.Logs.Dir),
 			"the node gave up: %s", out.Detail)
 	case supervision.EndBootFailed:
 		return d.bootFailure(ctx, out)
