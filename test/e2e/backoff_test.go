@@ -93,7 +93,8 @@ func TestOnExhaustedKeepGoesOnAtTheLongestDelay(t *testing.T) {
 	n := newNode(t, `
 services:
   db:
-    command: "@self exit-if=@dir/broken run"
+    command: "@self exit-if=@dir/broken notify=READY=1 run"
+    health_check: {type: notify}
     restart: {initial_delay: 10ms, max_delay: 60ms, jitter: 0, max_restarts: 1, on_exhausted: keep}
 `)
 	n.up()
@@ -118,7 +119,8 @@ func TestOnExhaustedEscalateEndsTheSupervisorAndAtTheRootTheNode(t *testing.T) {
 services:
   base: {command: "@self run"}
   db:
-    command: "@self exit-if=@dir/broken run"
+    command: "@self exit-if=@dir/broken notify=READY=1 run"
+    health_check: {type: notify}
     depends_on: [base]
     restart: {initial_delay: 10ms, max_restarts: 1, on_exhausted: escalate}
   web: {command: "@self run", depends_on: [db]}

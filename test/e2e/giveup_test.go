@@ -20,7 +20,7 @@ tree:
 defaults: {command: "@self run", restart: {max_restarts: unlimited, initial_delay: 10ms}}
 services:
   base: {}
-  flaky: {command: "@self exit-if=@dir/broken run", depends_on: [base]}
+  flaky: {command: "@self exit-if=@dir/broken notify=READY=1 run", health_check: {type: notify}, depends_on: [base]}
   calm: {depends_on: [base]}
   clock: {depends_on: [base]}
 `)

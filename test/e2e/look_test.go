@@ -96,7 +96,7 @@ func (r treeReport) each(f func(treeReport)) {
 // eventually waits until a look at the node finds it so.
 func (n *node) eventually(what string, so func() bool) {
 	n.t.Helper()
-	again := time.NewTicker(20 * time.Millisecond)
+	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for end := time.Now().Add(patience); !so(); <-again.C {
 		if time.Now().After(end) {

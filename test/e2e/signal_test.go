@@ -46,7 +46,11 @@ func TestASecondSIGTERMKillsWhatIsLeft(t *testing.T) {
 	n := newNode(t, `
 services:
   base: {command: "@self run"}
-  deaf: {command: "@self ignore child=ignore,run run", shutdown: {timeout: infinity}, depends_on: [base]}
+  deaf:
+    command: "@self ignore child=ignore,notify=READY=1,run run"
+    health_check: {type: notify}
+    shutdown: {timeout: infinity}
+    depends_on: [base]
 `)
 	n.up()
 	n.signal(syscall.SIGTERM)
@@ -59,7 +63,7 @@ services:
 		t.Errorf("got exit code %d, want 1", code)
 	}
 	for _, e := range n.log.all() {
-		if e.Type == "service.stopped" && e.attr("signal") != "SIGKILL" {
+		if e.Type == "service.stopped" && e.Service == "deaf" && e.attr("signal") != "SIGKILL" {
 			t.Errorf("got %v, want SIGKILL", e)
 		}
 	}
@@ -153,7 +157,11 @@ func TestTheStopOfTheNodeTakesNoLongerThanItsTimeout(t *testing.T) {
 	n := newNode(t, `
 services:
   base: {command: "@self run"}
-  deaf: {command: "@self ignore run", shutdown: {timeout: infinity}, depends_on: [base]}
+  deaf:
+    command: "@self ignore notify=READY=1 run"
+    health_check: {type: notify}
+    shutdown: {timeout: infinity}
+    depends_on: [base]
 `, "shutdown_timeout: 500ms")
 	n.up()
 	before := n.now()
@@ -177,7 +185,7 @@ func TestStopOrderHoldsWhileServicesWaitOrBackOff(t *testing.T) {
 services:
   a: {command: "@self run"}
   b: {command: "@self run", depends_on: [a]}
-  late: {command: "@self exit=1", depends_on: [b], restart: {initial_delay: 1h, max_delay: 1h}}
+  late: {command: "@self exit=1", health_check: {type: notify}, depends_on: [b], restart: {initial_delay: 1h, max_delay: 1h}}
   waits: {command: "@self run", depends_on: [late]}
 `)
 	n.run()
