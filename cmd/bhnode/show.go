@@ -134,6 +134,10 @@ func (s *show) see(batch []journal.Record) {
 		if e.Type == supervision.NodeReady {
 			s.started(s.timing.summary(len(s.names)))
 		}
+		if e.Type == supervision.NodeStopped {
+			s.live.erase()
+			s.d.app.err.printf("The node has stopped\n")
+		}
 		if s.tells(e.Type) {
 			s.live.erase()
 			s.d.app.err.printf("%s", s.facts.line(actors.EventOf(e)))
