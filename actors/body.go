@@ -41,6 +41,12 @@ type body struct {
 // service's actor.
 func (b *body) make(ctx context.Context, n *nodeContext, s *service, in inbox) {
 	defer close(b.made)
+	captured := false
+	defer func() {
+		if !captured {
+			close(b.output)
+		}
+	}()
 	if b.process, b.err = n.backend.Start(ctx, s.Spec, b.incarnation); b.err != nil {
 		return
 	}
@@ -49,6 +55,7 @@ func (b *body) make(ctx context.Context, n *nodeContext, s *service, in inbox) {
 		b.check = func() error { return b.prober.Check(ctx) }
 	}
 	b.capture(n, s, in)
+	captured = true
 }
 
 // capture carries the output to the log.
@@ -98,12 +105,12 @@ func (b *body) closeProber(n *nodeContext) {
 
 // end returns once the last line of a process of which nothing is alive was
 // delivered, its post_stop hooks have run and nothing is held for it any more.
-func (b *body) end(n *nodeContext, s *service, reason string) {
+func (b *body) end(s *service, reason string) {
 	b.ending.Do(func() {
 		defer b.process.Release()
 		b.drain()
 		if err := b.process.PostStop(context.Background(), s.Spec, reason); err != nil {
-			n.log.Warn().Err(err).Str("service", s.Spec.Name).Uint64("incarnation", b.incarnation).Msg("post_stop hook ended badly")
+			s.log.Warn().Err(err).Uint64("incarnation", b.incarnation).Msg("post_stop hook ended badly")
 		}
 	})
 }
@@ -137,12 +144,12 @@ func (b *body) abandon(n *nodeContext, s *service) {
 			return
 		}
 		if err := b.process.Kill(); err != nil {
-			n.log.Error().Err(err).Str("service", s.Spec.Name).Msg("service could not be killed")
+			s.log.Error().Err(err).Msg("service could not be killed")
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), killTime)
 		defer cancel()
 		if b.process.AwaitGone(ctx) == nil {
-			b.end(n, s, "")
+			b.end(s, "")
 		}
 	})
 }

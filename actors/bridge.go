@@ -24,7 +24,8 @@ func newSystem(log zerolog.Logger) *actor.ActorSystem {
 	return actor.NewActorSystem(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return logger }),
 		actor.WithDeadLetterRequestLogging(false),
-		actor.WithDeadLetterThrottleCount(0),
+		actor.WithDeadLetterThrottleCount(0), // says nothing of them
+		actor.WithDeadLetterThrottleInterval(time.Millisecond),
 	)
 }
 
@@ -48,26 +49,26 @@ func guard(done chan<- struct{}, log zerolog.Logger) actor.PropsOption {
 					return
 				}
 			}
-			defer func() {
-				reason := recover()
-				if reason == nil {
-					return
-				}
-				stack := debug.Stack()
-				if b, ok := env.Message.(broken); ok {
-					stack = b.stack
-				}
-				log.Error().Str("actor", c.Self().GetId()).Any("panic", reason).Bytes("stack", stack).Msg("actor panicked")
-				if !stopping {
-					panic(reason) // its parent stops it
-				}
-			}()
-			if b, ok := env.Message.(broken); ok {
-				panic(b.reason)
+			b, ok := caught(func() any { return receive(next, c, env) }).(broken)
+			if !ok {
+				return
 			}
-			next(c, env)
+			log.Error().Str("actor", c.Self().GetId()).Any("panic", b.reason).Bytes("stack", b.stack).Msg("actor panicked")
+			if !stopping {
+				panic(b.reason) //nolint:forbidigo // its parent stops it
+			}
 		}
 	})
+}
+
+// receive gives a message to an actor; it returns one that says that a goroutine of
+// the actor has panicked.
+func receive(next actor.ReceiverFunc, c actor.ReceiverContext, env *actor.MessageEnvelope) any {
+	if b, ok := env.Message.(broken); ok {
+		return b
+	}
+	next(c, env)
+	return nil
 }
 
 // stopFailed is the answer to every failure of a child: stop it, never restart.

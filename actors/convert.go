@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -79,7 +78,7 @@ func nodeState(views []supervision.View) bhnodev1.NodeState {
 // fill writes what a service's actor knows.
 func fill(out *bhnodev1.Service, d Detail, v supervision.View, now time.Time) {
 	if d.Incarnation == v.Incarnation && d.Pid != 0 {
-		out.Pid = proto.Int32(int32(d.Pid)) //nolint:gosec // a pid fits
+		out.Pid = new(int32(d.Pid)) //nolint:gosec // a pid fits
 		out.StartedAt = timestamppb.New(d.StartedAt)
 		out.Uptime = durationpb.New(now.Sub(d.StartedAt))
 	}
@@ -92,7 +91,7 @@ func fill(out *bhnodev1.Service, d Detail, v supervision.View, now time.Time) {
 		out.HealthDetail.Latency = durationpb.New(d.Latency)
 		out.HealthDetail.Failures = int32(d.Failures) //nolint:gosec // a small count
 		if d.LastError != "" {
-			out.HealthDetail.LastError = proto.String(d.LastError)
+			out.HealthDetail.LastError = new(d.LastError)
 		}
 	}
 }
@@ -101,9 +100,9 @@ func exitOf(e proc.Exit) *bhnodev1.Exit {
 	out := &bhnodev1.Exit{OomKilled: e.OOMKilled, Time: timestamppb.New(e.At)}
 	switch {
 	case e.Signal != 0:
-		out.Signal = proto.String(proc.SignalName(e.Signal))
+		out.Signal = new(proc.SignalName(e.Signal))
 	case e.Known:
-		out.Code = proto.Int32(int32(e.Code)) //nolint:gosec // an exit code fits
+		out.Code = new(int32(e.Code)) //nolint:gosec // an exit code fits
 	}
 	return out
 }

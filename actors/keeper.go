@@ -61,7 +61,7 @@ func (k *keeper) answer(reply chan<- error, err error) {
 
 // finish has what is left written though its actor ends.
 func (k *keeper) finish() {
-	writing, holds, behind, answers := k.writing, k.next, k.behind, k.answers
+	writing, holds, behind := k.writing, k.next, k.behind
 	if writing == nil {
 		return
 	}
@@ -71,9 +71,6 @@ func (k *keeper) finish() {
 			if err := k.node.backend.KeepHolds(holds); err != nil {
 				k.node.log.Error().Err(err).Msg("holds could not be kept")
 			}
-		}
-		for _, answer := range answers {
-			answer()
 		}
 	})
 }

@@ -84,7 +84,6 @@ type (
 	}
 	startTooLong struct {
 		incarnation uint64
-		due         time.Time
 		looks       int // how often it came
 	}
 )

@@ -59,12 +59,14 @@ type nodeContext struct {
 	finishing sync.WaitGroup // what goes on after its actor has stopped
 	booted    chan supervision.Booted
 	ended     chan Outcome
-	once      sync.Once
+	once      sync.Once // of ended
+	closing   sync.Once
 }
 
 // service is a configured service, and what its actors, one after the other, share.
 type service struct {
 	*Service
+	log    zerolog.Logger
 	detail atomic.Pointer[Detail]
 	body   *body // of the present incarnation; its actor's alone
 	lines  *logBook
@@ -103,7 +105,10 @@ func newContext(cfg Config, backend Backend) (*nodeContext, error) {
 
 func (n *nodeContext) addService(of *Service) error {
 	name := of.Spec.Name
-	s := &service{Service: of, logPID: actor.NewPID(n.system.Address(), recordsName+"/"+logName(name))}
+	s := &service{
+		Service: of, log: n.log.With().Str("service", name).Logger(),
+		logPID: actor.NewPID(n.system.Address(), recordsName+"/"+logName(name)),
+	}
 	s.detail.Store(&Detail{})
 	var store *logstore.Store
 	if n.cfg.Logs.Dir != "" && of.Enabled {
@@ -113,7 +118,7 @@ func (n *nodeContext) addService(of *Service) error {
 		}
 		n.stores = append(n.stores, store)
 	}
-	s.lines = newLogBook(store, n.cfg.Logs.Drop, n.log.With().Str("service", name).Logger())
+	s.lines = newLogBook(store, n.cfg.Logs.Drop, s.log)
 	n.services[supervision.ChildID(name)] = s
 	return nil
 }
@@ -164,7 +169,7 @@ func (n *nodeContext) spawnTop(name string, a actor.Actor) address {
 	props := actor.PropsFromProducer(func() actor.Actor { return a }, guard(gone, n.log), actor.WithGuardian(failed))
 	pid, err := n.system.Root.SpawnNamed(props, name)
 	if err != nil {
-		panic(err) // a name of ours that is taken: a bug
+		panic(err) //nolint:forbidigo // a name of ours that is taken: a bug
 	}
 	return address{pid, n.system.Root, gone}
 }
@@ -207,8 +212,10 @@ func (n *Node) Stop(ctx context.Context, now bool, who, text string) error {
 }
 
 // Close stops the actors, the services' first, and closes the files. What still
-// runs is killed.
-func (n *Node) Close() {
+// runs is killed. A second call does nothing.
+func (n *Node) Close() { n.closing.Do(n.close) }
+
+func (n *Node) close() {
 	finished, closed := make(chan struct{}), make(chan struct{})
 	n.stopTop(n.root)
 	aside(func() {

@@ -33,7 +33,7 @@ func (n *nursery) spawn(c actor.Context, name string) *actor.PID {
 	n.births[name] = time.Now()
 	pid, err := c.SpawnNamed(actor.PropsFromProducer(n.producers[name], guard(nil, n.log)), name)
 	if err != nil {
-		panic(err) // a name of ours that is taken: a bug
+		panic(err) //nolint:forbidigo // a name of ours that is taken: a bug
 	}
 	return pid
 }

@@ -35,7 +35,7 @@ func (r *recordsActor) Receive(c actor.Context) {
 		}
 		close(r.up)
 	case *actor.Terminated:
-		if name, now := r.lost(c, m.Who); now {
+		if name, now := r.lost(c, m.GetWho()); now {
 			r.spawn(c, name)
 		}
 	case respawn:

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -118,7 +117,7 @@ func (n *nodeContext) treeNode(v supervision.View, now time.Time) *bhnodev1.Tree
 	t.Kind = bhnodev1.NodeKind_NODE_KIND_SERVICE
 	t.DependsOn = n.services[v.ID].DependsOn
 	if d := *n.services[v.ID].detail.Load(); d.Incarnation == v.Incarnation && d.Pid != 0 {
-		t.Pid = proto.Int32(int32(d.Pid)) //nolint:gosec // a pid fits
+		t.Pid = new(int32(d.Pid)) //nolint:gosec // a pid fits
 		t.Uptime = durationpb.New(now.Sub(d.StartedAt))
 	}
 	return t

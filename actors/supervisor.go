@@ -16,12 +16,14 @@ type brood struct {
 	pids map[supervision.ChildID]*actor.PID
 	way  map[supervision.ChildID]supervision.ChildID // from anything below to the child above it
 	last map[supervision.ChildID]uint64              // the last incarnation a child was told to start
+	// parked are commands for services whose place is empty.
+	parked map[supervision.ChildID][]any
 }
 
 func newBrood(n *nodeContext, of *supervision.Node) *brood {
 	b := &brood{
 		of: of, pids: map[supervision.ChildID]*actor.PID{}, way: map[supervision.ChildID]supervision.ChildID{},
-		last: map[supervision.ChildID]uint64{},
+		last: map[supervision.ChildID]uint64{}, parked: map[supervision.ChildID][]any{},
 	}
 	producers := map[string]func() actor.Actor{}
 	for _, child := range of.Children {
@@ -59,15 +61,27 @@ func (b *brood) deliver(c actor.Context, id supervision.ChildID, message any) {
 	if !ok {
 		return
 	}
+	if b.pids[via] == nil { // a supervisor that is spawned begins anew
+		if via == id {
+			b.parked[id] = append(b.parked[id], message)
+		}
+		return
+	}
 	if m, ok := message.(supervision.StartChild); ok && via == id {
 		b.last[id] = m.Incarnation
 	}
 	c.Send(b.pids[via], message)
 }
 
-// replace spawns the actor of a child.
+// replace spawns the actor of a child and gives it what has waited for it.
 func (b *brood) replace(c actor.Context, name string) {
-	b.pids[supervision.ChildID(name)] = b.spawn(c, name)
+	id := supervision.ChildID(name)
+	b.pids[id] = b.spawn(c, name)
+	parked := b.parked[id]
+	delete(b.parked, id)
+	for _, m := range parked {
+		b.deliver(c, id, m)
+	}
 }
 
 // bereaved deals with the end of a child's actor, or with its empty place, and
@@ -77,7 +91,8 @@ func (b *brood) bereaved(c actor.Context, message any) supervision.Event {
 	switch m := message.(type) {
 	case *actor.Terminated:
 		var now bool
-		if name, now = b.lost(c, m.Who); !now {
+		if name, now = b.lost(c, m.GetWho()); !now {
+			b.pids[supervision.ChildID(name)] = nil
 			return nil
 		}
 	case respawn:

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/blackhole/bhnode/proc"
 	"github.com/blackhole/bhnode/supervision"
@@ -26,7 +25,6 @@ type worker struct {
 	node   *nodeContext
 	svc    *service
 	spec   *supervision.ChildSpec
-	log    zerolog.Logger
 	buried uint64 // the last incarnation that a panicked predecessor was told to start; 0: none
 
 	life
@@ -41,7 +39,7 @@ type life struct {
 	awaited  bool      // its end is awaited already
 	empty    bool      // nothing of it is alive
 	checking bool      // a check is under way
-	lastBad  time.Time // when the last bad check began
+	overdue  time.Time // when start_period was over; zero: it is not
 	health   *supervision.Health
 	probes   int
 	ordered  bool               // supervision ordered the stop
@@ -75,10 +73,7 @@ type Detail struct {
 
 func newWorker(n *nodeContext, of *supervision.Node, buried uint64) *worker {
 	s := n.services[of.Spec.ID]
-	return &worker{
-		node: n, svc: s, spec: &of.Spec, buried: buried,
-		log: n.log.With().Str("service", s.Spec.Name).Logger(),
-	}
+	return &worker{node: n, svc: s, spec: &of.Spec, buried: buried}
 }
 
 // Receive implements actor.Actor.
@@ -155,7 +150,7 @@ func (w *worker) perform(c actor.Context, d supervision.Deed) {
 		w.tell(c, supervision.ChildReady{ID: w.spec.ID, Incarnation: inc})
 	case supervision.Ask:
 		if err := w.body.process.Signal(w.svc.Spec.StopSignal); err != nil && !errors.Is(err, proc.ErrProcessDone) {
-			w.log.Warn().Err(err).Uint64("incarnation", inc).Msg("stop signal could not be sent")
+			w.svc.log.Warn().Err(err).Uint64("incarnation", inc).Msg("stop signal could not be sent")
 		}
 	case supervision.AskLeft:
 		w.askLeft(c)
@@ -180,6 +175,7 @@ func (w *worker) perform(c actor.Context, d supervision.Deed) {
 func (w *worker) start(c actor.Context, inc uint64) {
 	if w.stage != supervision.Over {
 		w.next = &waiting{incarnation: inc}
+		w.signal(c, supervision.Kill) // supervision knows of no life before it
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())

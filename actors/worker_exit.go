@@ -51,9 +51,9 @@ func (w *worker) awaitAll(c actor.Context) {
 func (w *worker) emptied(c actor.Context) {
 	w.empty = true
 	w.stopDue.cancel()
-	n, s, b, reason := w.node, w.svc, w.body, string(w.outcome().Reason)
+	s, b, reason := w.svc, w.body, string(w.outcome().Reason)
 	await(c, func() any {
-		b.end(n, s, reason)
+		b.end(s, reason)
 		return allGone{b.incarnation}
 	})
 }

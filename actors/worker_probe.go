@@ -11,9 +11,9 @@ import (
 	"github.com/blackhole/bhnode/supervision"
 )
 
-// A start gets finalLooks times finalTime beyond start_period, so that a verdict
-// that was under way, or waited for a bhnode that did not run, can still arrive: a
-// bhnode that was stopped meanwhile has used up one of them.
+// A service that reports itself gets finalLooks times finalTime beyond start_period,
+// so that a report that waited for a bhnode that did not run is heard: of a bhnode
+// that was stopped meanwhile one of them is used up.
 const (
 	finalTime  = 100 * time.Millisecond
 	finalLooks = 10
@@ -50,7 +50,7 @@ func (w *worker) watch(c actor.Context) {
 		return
 	}
 	if period := w.svc.Health.StartPeriod; period > 0 {
-		w.startDue.set(c, period, startTooLong{incarnation: inc, due: time.Now().Add(period)})
+		w.startDue.set(c, period, startTooLong{incarnation: inc})
 	}
 	ready := w.latch()
 	if ready == nil {
@@ -114,16 +114,32 @@ func (w *worker) probed(c actor.Context, m probed) {
 		w.detail.LastError = fmt.Sprintf("could not be carried out (%d so far): %v", w.detail.Unknown, m.err)
 	case m.err != nil:
 		verdict = supervision.Bad
-		w.lastBad = m.at
 		w.detail.LastError = m.err.Error()
 	}
 	changed := w.health.Observe(verdict)
 	w.detail.Failures = w.health.Failures()
 	w.show()
+	if w.latch() != nil {
+		return // it was only asked what it waits for
+	}
+	if verdict == supervision.Bad && !w.overdue.IsZero() && w.stage == supervision.Starting {
+		w.finalCheck(c, m.at)
+		return
+	}
 	w.checkDue.set(c, w.health.Interval(w.probes), probeDue{w.inc})
 	if changed {
 		w.healthChanged(c)
 	}
+}
+
+// finalCheck judges a start by a check that has failed after start_period, if it
+// began after it too; else by another one.
+func (w *worker) finalCheck(c actor.Context, begun time.Time) {
+	if begun.Before(w.overdue) {
+		w.probe(c)
+		return
+	}
+	w.condemnStart(c)
 }
 
 func (w *worker) healthChanged(c actor.Context) {
@@ -143,22 +159,25 @@ func (w *worker) healthChanged(c actor.Context) {
 }
 
 // startTooLong: start_period is over. The incarnation is condemned by a check that
-// fails after it, never by the clock alone: bhnode may have been the one that was
-// late. One that reports itself gets some more time, that bhnode has seen pass.
+// begins after it and fails, never by the clock alone: bhnode may have been the one
+// that was late.
 func (w *worker) startTooLong(c actor.Context, m startTooLong) {
 	if w.stage != supervision.Starting {
 		return
 	}
-	over := w.lastBad.After(m.due)
-	if w.latch() != nil {
-		over = m.looks == finalLooks
-	}
-	if !over {
-		w.probe(c)
+	w.overdue = time.Now()
+	w.probe(c)
+	switch {
+	case w.latch() == nil:
+	case m.looks == finalLooks:
+		w.condemnStart(c)
+	default:
 		m.looks++
 		w.startDue.set(c, finalTime, m)
-		return
 	}
+}
+
+func (w *worker) condemnStart(c actor.Context) {
 	text := fmt.Sprintf("not healthy within %v", w.svc.Health.StartPeriod)
 	if w.detail.LastError != "" {
 		text += ": " + w.detail.LastError
