@@ -41,6 +41,7 @@ type child struct {
 	nested   *supervisor // nil: a service
 	needs    []link
 	neededBy []link
+	index    int // its place in the list of its supervisor
 	rank     int // its place in the start order
 
 	phase   phase
@@ -48,7 +49,7 @@ type child struct {
 	inc     uint64
 	pid     int
 	running bool // its process was started
-	ran     bool // its last life was ready when it ended
+	ran     bool // it was ready in this life, or its last
 	healthy bool
 	stuck   bool
 	slot    bool // it takes one of the starts that may be under way at once
@@ -69,6 +70,7 @@ type child struct {
 	lead       *child // starts first, once its back-off is over
 	followers  []*child
 	unjudged   *ChildExited // waits in the mailbox, or in a pause
+	obituary   *ChildExited // to be reported when its turn to stop comes
 
 	hold    *Hold // its own
 	plain   bool  // under a hold that reaches its dependents
@@ -82,9 +84,11 @@ type child struct {
 	reason Reason
 	detail string
 	cause  uint64 // the last notice about it
-	dirty  bool
-	queued bool // waits for a start slot
-	waits  bool // its waiting was noted
+	// suspect is the notice that an end by itself will be put down to.
+	suspect uint64
+	dirty   bool
+	queued  bool // waits for a start slot
+	waits   bool // its waiting was noted
 }
 
 func (c *child) id() ChildID { return c.node.Spec.ID }
@@ -130,7 +134,7 @@ func (c *child) heldUp() bool {
 	case backingOff, retrying, exhausted, recorded:
 		return true
 	case pending:
-		return !l.under && !l.stalled && c.sup == l.sup && c.sup.sequence() && l.node.Index < c.node.Index
+		return !l.under && !l.stalled && c.sup == l.sup && c.sup.sequence() && l.index < c.index
 	case abandoned, finished, dismissed, retired, ignored:
 	}
 	return false
@@ -205,8 +209,11 @@ type supervisor struct {
 	self     *child
 	spec     *SupervisorSpec
 	children []*child
+	original []*child // those of its specification, once there were others
+	unclean  []Report // of a stop that is under way
 	window   window
 	paused   bool
+	frozen   bool
 	ending   *Ended    // it ends by itself
 	ended    EndReason // how its last life ended by itself
 	well     bool      // that life ended since significant children ended normally
@@ -222,6 +229,9 @@ type supervisor struct {
 
 func (s *supervisor) sequence() bool { return s.spec.Order == Sequence }
 
+// simple tells whether all children of s are made from one specification.
+func (s *supervisor) simple() bool { return s.spec.Strategy == SimpleOneForOne }
+
 // open tells whether children of s may start.
 func (s *supervisor) open() bool {
 	p := s.self.phase
@@ -236,14 +246,4 @@ func (s *supervisor) isPaused() bool {
 		s = s.self.sup
 	}
 	return false
-}
-
-// lastInWay is the last child that is to stop and is still there.
-func (s *supervisor) lastInWay() *child {
-	for ; s.last >= 0; s.last-- {
-		if s.children[s.last].inWay {
-			return s.children[s.last]
-		}
-	}
-	return nil
 }

@@ -69,6 +69,16 @@ type Ended struct {
 	AllNormal bool
 }
 
+// SupervisorState says that a supervisor has come up (running), was ordered to
+// stop by the one above it (stopping) or has ended (stopped).
+type SupervisorState struct {
+	ID          ChildID
+	Incarnation uint64
+	State       State
+	Kind        ExitKind
+	Detail      string
+}
+
 // EndReason says why a supervisor ended.
 type EndReason uint8
 
@@ -89,6 +99,10 @@ func (Held) command()       {}
 func (Booted) command()     {}
 func (Ended) command()      {}
 func (Notice) command()     {}
+func (Report) command()     {}
+func (Managed) command()    {}
+
+func (SupervisorState) command() {}
 
 // Notice is one event of the journal: a decision or a fact, and the number of the
 // notice that brought it about (0: none).

@@ -39,6 +39,9 @@ func (t *Tree) add(spec ChildSpec, parent *Node, errs *[]error) *Node {
 	}
 	t.nodes[spec.ID] = n
 	if spec.Supervisor != nil {
+		*errs = append(*errs, checkSimple(spec.Supervisor)...)
+	}
+	if spec.Supervisor != nil && spec.Supervisor.Strategy != SimpleOneForOne {
 		for i, c := range spec.Supervisor.Children {
 			child := t.add(c, n, errs)
 			child.Index = i
@@ -57,6 +60,24 @@ func checkSpec(spec ChildSpec, above *SupervisorSpec) (errs []error) {
 	}
 	if spec.Significant && above.AutoShutdown == Never {
 		errs = append(errs, &SpecError{spec.ID, "significant needs a supervisor whose auto_shutdown is not never"})
+	}
+	return errs
+}
+
+// checkSimple checks that a simple_one_for_one supervisor has what it makes its
+// children from, and nothing that needs a list of them.
+func checkSimple(s *SupervisorSpec) (errs []error) {
+	if s.Strategy != SimpleOneForOne {
+		return nil
+	}
+	if len(s.Children) != 1 {
+		errs = append(errs, &SpecError{s.ID, "simple_one_for_one needs exactly one specification"})
+	}
+	if s.Order != Sequence {
+		errs = append(errs, &SpecError{s.ID, "simple_one_for_one needs order sequence"})
+	}
+	if s.AutoShutdown != Never {
+		errs = append(errs, &SpecError{s.ID, "simple_one_for_one needs auto_shutdown never"})
 	}
 	return errs
 }

@@ -16,7 +16,7 @@ func (m *Machine) ready(c *child) {
 	}
 	m.freeSlot(c)
 	m.setPhase(c, up)
-	c.running, c.healthy, c.cameUp, c.healthySince = true, true, true, m.now
+	c.running, c.healthy, c.ran, c.cameUp, c.healthySince = true, true, true, true, m.now
 	c.reason, c.detail = ReasonNone, ""
 	m.noteOf(c, ServiceReady, c.cause, "")
 	for _, l := range c.neededBy {
@@ -62,11 +62,13 @@ func (m *Machine) healthChanged(c *child, e ChildHealth) {
 		c.healthy, c.since = false, m.now
 		c.reason, c.detail = ReasonProbe, e.Detail
 		m.noteOf(c, ServiceUnhealthy, 0, e.Detail)
+		c.suspect = c.cause
 		return
 	}
 	c.healthy, c.since, c.healthySince = true, m.now, m.now
 	c.reason, c.detail = ReasonNone, ""
 	m.noteOf(c, ServiceHealthy, c.cause, "")
+	c.suspect = 0
 	m.wakeDependents(c)
 }
 
@@ -89,6 +91,7 @@ func (m *Machine) declined(c *child) {
 		m.stopped(c, false)
 	} else {
 		m.setRest(c, ignored)
+		m.forget(c)
 		m.recheck = true
 		m.checkStarted(c.sup)
 	}
@@ -121,7 +124,6 @@ func (m *Machine) gone(c *child) {
 	} else {
 		c.sup.alive--
 	}
-	c.ran = c.phase == up
 	m.setPhase(c, down)
 	c.running, c.healthy, c.stuck, c.mustStop, c.pid = false, false, false, false, 0
 	m.leave(c)
@@ -136,6 +138,9 @@ func (m *Machine) exited(c *child, e ChildExited) {
 		e.Hopeless = false // it has run
 	}
 	m.noteExit(c, e, ordered)
+	if ordered || marked {
+		m.reportStop(c, e, ordered)
+	}
 	m.gone(c)
 	if ordered || marked {
 		m.stopped(c, !ordered && e.Kind == Normal)
@@ -149,7 +154,7 @@ func (m *Machine) exited(c *child, e ChildExited) {
 // ended: c is gone though nobody ordered it to stop.
 func (m *Machine) ended(c *child, e ChildExited) {
 	switch {
-	case !c.sup.open():
+	case !c.sup.open() && !c.sup.frozen:
 	case !c.sup.sequence():
 		m.judge(c, e)
 	case c.sup.starts(c) && c.failedToStart(e):
@@ -172,13 +177,13 @@ func (s *supervisor) starts(c *child) bool {
 }
 
 // noteExit notes the end of a life. What nobody asked for has no cause but the
-// verdict that the child is unhealthy.
+// verdict that the child is unhealthy, or a signal that an operator sent.
 func (m *Machine) noteExit(c *child, e ChildExited, ordered bool) {
-	kind, cause := ServiceExited, uint64(0)
+	kind, cause := ServiceExited, c.suspect
 	switch {
 	case ordered:
 		kind, cause = ServiceStopped, c.cause
-	case c.mustStop, c.stuck, !c.healthy && c.phase == up:
+	case c.mustStop, c.stuck:
 		cause = c.cause
 	}
 	attrs := append([]Attr{{"reason", string(e.Reason)}}, e.Attrs...)
@@ -207,12 +212,15 @@ func (m *Machine) stopped(c *child, finishedItself bool) {
 
 // judge decides what follows an end that nobody ordered.
 func (m *Machine) judge(c *child, e ChildExited) {
-	lasting := !c.spec().Restart.After(e.Kind)
-	switch {
-	case c.sup.isPaused():
+	if c.sup.isPaused() {
 		c.unjudged = &e
 		m.setRest(c, recorded)
 		m.recheck = true
+		return
+	}
+	m.reportEnd(c, e)
+	lasting := !c.spec().Restart.After(e.Kind)
+	switch {
 	case m.booting && c.failedToStart(e) && (e.Hopeless || lasting):
 		m.fail(c, e.Detail)
 	case lasting:
@@ -235,6 +243,7 @@ func (m *Machine) retire(c *child, e ChildExited) {
 		m.complete(c)
 	}
 	m.release(c)
+	m.forget(c)
 	m.recheck = true
 	m.checkAutoShutdown(c)
 	m.checkStarted(c.sup)

@@ -42,7 +42,9 @@ type ChildExited struct {
 	Detail string
 	// Hopeless: a start that failed so fails every time (no such binary).
 	Hopeless bool
-	Attrs    []Attr
+	// Unexpected: an order to stop does not explain that end; it is reported.
+	Unexpected bool
+	Attrs      []Attr
 }
 
 // ChildIgnored says that the start declined; that is success without a process.
@@ -107,6 +109,13 @@ type KillAll struct{ Cause uint64 }
 // brings about. The number it gets is that of the Notice it gives.
 type Note struct{ Notice Notice }
 
+// Freeze holds the mailbox of a supervisor with order Sequence: what happens to it
+// and what is asked of it waits until Thaw, and is served then in that order.
+type Freeze struct{ ID ChildID }
+
+// Thaw ends a Freeze.
+type Thaw struct{ ID ChildID }
+
 func (Boot) event()              {}
 func (ChildStarted) event()      {}
 func (ChildReady) event()        {}
@@ -120,3 +129,6 @@ func (Operate) event()           {}
 func (ShutDown) event()          {}
 func (KillAll) event()           {}
 func (Note) event()              {}
+func (Manage) event()            {}
+func (Freeze) event()            {}
+func (Thaw) event()              {}

@@ -119,7 +119,7 @@ func (m *Machine) affected(c *child) []*child {
 			s.add(k)
 		}
 	case c.sup.spec.Strategy == RestForOne && c.sup.sequence():
-		for _, k := range c.sup.children[c.node.Index+1:] {
+		for _, k := range c.sup.children[c.index+1:] {
 			s.add(k)
 		}
 	}
@@ -150,7 +150,7 @@ func (m *Machine) mark(c *child, cause uint64, why Reason, again bool) {
 	if !c.alive() {
 		return
 	}
-	if c.nested != nil {
+	if c.nested != nil && !c.nested.frozen {
 		for _, k := range slices.Backward(c.nested.children) {
 			m.mark(k, cause, why, again)
 		}
@@ -229,6 +229,7 @@ func (m *Machine) takeDown(lead *child, set []*child, cause uint64) {
 	})
 	m.join(set)
 	if lead.sup.sequence() {
+		m.lastInWay(lead.sup)
 		m.run(lead.sup, op)
 	}
 	m.touch(lead)
@@ -263,6 +264,14 @@ func (m *Machine) schedule(c *child, delay time.Duration) {
 			Attr{"delay_seconds", delay.Seconds()}, Attr{"restart", c.row})
 	}
 	m.do(Wake{ID: c.id(), Token: c.token, After: delay})
+}
+
+// backoffOver: the delay before a start is over, if that start still waits for it.
+func (m *Machine) backoffOver(e BackoffOver) {
+	if c := m.children[e.ID]; c != nil && c.rest == backingOff && !c.alive() && c.token == e.Token {
+		m.setRest(c, pending)
+		m.unblock(c)
+	}
 }
 
 // noteRestarting names what a restart takes with it.

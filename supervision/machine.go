@@ -28,9 +28,10 @@ type Machine struct {
 	opt      Options
 	root     *child
 	children map[ChildID]*child
-	order    []*child      // list order
-	nested   []*supervisor // in the same order
-	starts   []*child      // the services in start order
+	order    []*child           // list order
+	nested   []*supervisor      // in the same order
+	starts   []*child           // the services in start order
+	removed  map[ChildID]uint64 // the last incarnations of children that were removed
 
 	now      time.Time
 	seq      uint64
@@ -50,8 +51,9 @@ type Machine struct {
 
 // New returns the machine of a tree, with nothing started.
 func New(t *Tree, o Options) *Machine {
-	m := &Machine{tree: t, opt: o, seq: o.LastSeq, spread: spread(o.Seed), children: map[ChildID]*child{}}
+	m := &Machine{tree: t, opt: o, seq: o.LastSeq, spread: spread(o.Seed), children: map[ChildID]*child{}, removed: map[ChildID]uint64{}}
 	m.root = m.build(t.Root, nil)
+	m.reshape()
 	for _, c := range m.order {
 		for _, e := range c.node.Needs {
 			to := m.children[e.To.Spec.ID]
@@ -62,8 +64,8 @@ func New(t *Tree, o Options) *Machine {
 	for i, n := range t.StartOrder {
 		c := m.children[n.Spec.ID]
 		c.rank = i
-		m.starts = append(m.starts, c)
 	}
+	m.reshape()
 	for _, s := range slices.Backward(m.nested) {
 		for i, k := range s.children {
 			if i == 0 || k.rank < s.self.rank {
@@ -81,12 +83,10 @@ func New(t *Tree, o Options) *Machine {
 }
 
 func (m *Machine) build(n *Node, sup *supervisor) *child {
-	c := &child{node: n, sup: sup, inc: m.opt.Incarnations[n.Spec.ID]}
+	c := &child{node: n, sup: sup, index: n.Index, rank: len(m.tree.StartOrder), inc: max(m.opt.Incarnations[n.Spec.ID], m.removed[n.Spec.ID])}
 	m.children[n.Spec.ID] = c
-	m.order = append(m.order, c)
 	if n.IsSupervisor() {
 		c.nested = &supervisor{self: c, spec: n.Spec.Supervisor}
-		m.nested = append(m.nested, c.nested)
 		for _, k := range n.Children {
 			c.nested.children = append(c.nested.children, m.build(k, c.nested))
 		}
@@ -141,14 +141,9 @@ func (m *Machine) handle(ev Event) {
 			m.gotStuck(c, e)
 		}
 	case SupervisorCrashed:
-		if c := m.children[e.ID]; c != nil && c.nested != nil && c.sup != nil && c.alive() {
-			m.supervisorCrashed(c, e)
-		}
+		m.supervisorCrashed(e)
 	case BackoffOver:
-		if c := m.children[e.ID]; c != nil && c.rest == backingOff && c.phase == down && c.token == e.Token {
-			m.setRest(c, pending)
-			m.unblock(c)
-		}
+		m.backoffOver(e)
 	case Operate:
 		m.operate(e)
 	case ShutDown:
@@ -156,10 +151,13 @@ func (m *Machine) handle(ev Event) {
 	case KillAll:
 		m.killAll(e.Cause)
 	case Note:
-		seq := m.note(e.Notice)
-		if c := m.children[e.Notice.Service]; c != nil && c.alive() {
-			c.cause = seq // what comes of it may be its doing
-		}
+		m.noted(e.Notice)
+	case Manage:
+		m.manage(e)
+	case Freeze:
+		m.freeze(e.ID, true)
+	case Thaw:
+		m.freeze(e.ID, false)
 	}
 }
 
@@ -170,6 +168,15 @@ func (m *Machine) living(id ChildID, inc uint64) *child {
 		return nil
 	}
 	return c
+}
+
+// noted writes down a notice of somebody else. An operator's command about a service
+// is a signal: an end that follows is put down to it.
+func (m *Machine) noted(n Notice) {
+	seq := m.note(n)
+	if c := m.children[n.Service]; c != nil && n.Type == OperatorCommand {
+		c.suspect = seq
+	}
 }
 
 func (m *Machine) do(c Command) { m.commands = append(m.commands, c) }

@@ -176,7 +176,7 @@ func (m *Machine) reckonHolds(cause uint64) {
 
 func (m *Machine) keepHolds() {
 	var holds []Hold
-	for _, c := range m.order {
+	for _, c := range m.all() {
 		if c.hold != nil {
 			holds = append(holds, *c.hold)
 		}

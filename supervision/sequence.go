@@ -10,16 +10,23 @@ import (
 type operation struct {
 	starts []*child
 	group  bool // they belong together: one that has to wait keeps those behind it
+	// call is the management call that asked for it, of is the child that it is about.
+	call *Manage
+	of   *child
 }
 
-// message waits in the mailbox of a supervisor with order Sequence.
+// message waits in the mailbox of a supervisor with order Sequence: the end of a
+// child, the retry of its start, a management call, or the order to stop.
 type message struct {
 	child *child
 	inc   uint64
-	retry bool // a failed start is tried again; else an end is judged
+	retry bool
+	call  *Manage
+	stop  bool
+	cause uint64
 }
 
-func byIndex(a, b *child) int { return cmp.Compare(a.node.Index, b.node.Index) }
+func byIndex(a, b *child) int { return cmp.Compare(a.index, b.index) }
 
 // send puts a message into the mailbox of the child's supervisor.
 func (m *Machine) send(c *child, retry bool) {
@@ -30,9 +37,11 @@ func (m *Machine) send(c *child, retry bool) {
 // advance goes on with the operation of a supervisor, and with its mailbox when
 // it is not busy.
 func (m *Machine) advance(s *supervisor) {
-	for {
+	for !s.frozen {
 		if s.op != nil && m.startNext(s) {
+			op := s.op
 			s.op = nil
+			m.finish(s, op)
 			m.touchLate(s)
 			m.checkStarted(s)
 			continue
@@ -46,14 +55,17 @@ func (m *Machine) advance(s *supervisor) {
 		}
 		next := s.mailbox[0]
 		s.mailbox = s.mailbox[1:]
-		m.receive(next)
+		m.receive(s, next)
 	}
 }
 
 // busy tells whether s has something under way. What it starts is not, while that
 // is a supervisor with a child that waits: for what s itself may have to start.
 func (s *supervisor) busy() bool {
-	if s.op == nil || len(s.op.starts) == 0 {
+	switch {
+	case s.frozen, s.op != nil && s.op.call != nil:
+		return true
+	case s.op == nil || len(s.op.starts) == 0:
 		return false
 	}
 	head := s.op.starts[0]
@@ -92,12 +104,14 @@ func (m *Machine) touchLate(s *supervisor) {
 	s.late = nil
 }
 
-func (m *Machine) receive(msg message) {
+func (m *Machine) receive(s *supervisor, msg message) {
 	c := msg.child
-	if c.inc != msg.inc || c.alive() {
-		return // it lives again
-	}
 	switch {
+	case msg.call != nil:
+		m.serve(s, msg.call)
+	case msg.stop:
+		m.stopSupervisor(s, msg.cause)
+	case c.inc != msg.inc || c.alive(): // it lives again
 	case msg.retry && c.rest == retrying:
 		m.restart(c)
 	case !msg.retry && c.unjudged != nil:
@@ -107,9 +121,25 @@ func (m *Machine) receive(msg message) {
 	}
 }
 
+// freeze holds the mailbox of a supervisor, or has it served.
+func (m *Machine) freeze(id ChildID, on bool) {
+	c := m.children[id]
+	if c == nil || c.nested == nil || !c.nested.sequence() {
+		return
+	}
+	c.nested.frozen = on
+	m.touch(c)
+	for _, k := range c.nested.children {
+		m.touch(k)
+	}
+}
+
 // startNext tells whether all starts of the operation are done, or one has to
 // wait for more than the end of what is under way: then s is not busy any more.
 func (m *Machine) startNext(s *supervisor) bool {
+	if c := s.op.of; c != nil && c.mustStop && !c.stuck {
+		return false // it was asked to stop that child
+	}
 	for len(s.op.starts) > 0 {
 		c := s.op.starts[0]
 		switch {
@@ -167,6 +197,7 @@ func (m *Machine) absorb(c *child) {
 	if c.unjudged == nil {
 		return
 	}
+	m.outlive(c)
 	c.unjudged = nil
 	m.setRest(c, pending)
 	if c.spec().Restart == Temporary {
@@ -175,10 +206,23 @@ func (m *Machine) absorb(c *child) {
 	}
 }
 
+// outlive has the end of a child that nobody has judged reported at its turn.
+func (m *Machine) outlive(c *child) {
+	if e := c.unjudged; e != nil && e.unexplained(false) {
+		c.obituary = e
+		c.sup.last = max(c.sup.last, c.index)
+	}
+}
+
 // startFailed: c could not start while its supervisor, which works in sequence,
 // was busy starting it.
 func (m *Machine) startFailed(c *child, e ChildExited) {
 	s := c.sup
+	if s.op.call != nil {
+		m.managedStartFailed(c, e)
+		return
+	}
+	m.report(s, ReportStartError, c, e)
 	if s.self.phase == starting {
 		m.firstStartFailed(c, e)
 		return

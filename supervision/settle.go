@@ -8,13 +8,13 @@ func (m *Machine) settle(c *child) {
 	if c.nested != nil {
 		m.advance(c.nested)
 	}
-	if c.sup == nil {
+	if c.sup == nil || c.sup.frozen {
 		return
 	}
 	m.advance(c.sup)
 	switch c.phase {
 	case starting, up:
-		if c.mustStop && !c.stuck && c.mayStop() {
+		if c.mustStop && !c.stuck && m.mayStop(c) {
 			m.orderStop(c)
 		}
 	case stopping:
@@ -62,12 +62,12 @@ func (c *child) mayStartAfter(others map[*child]bool) bool {
 }
 
 // mayStop tells whether nothing that is to stop before c is alive.
-func (c *child) mayStop() bool {
+func (m *Machine) mayStop(c *child) bool {
 	s := c.sup
 	if s.self.mustStop && s.self.phase != stopping && s.ending == nil {
 		return false // its supervisor's turn has not come
 	}
-	return c.blockers == 0 && (!s.sequence() || s.lastInWay() == c)
+	return c.blockers == 0 && (!s.inTurn() || m.lastInWay(s) == c)
 }
 
 // standInWay has what c needs, directly or not, stop after it, and in sequence
@@ -77,7 +77,7 @@ func (m *Machine) standInWay(c *child) {
 		return
 	}
 	c.inWay = true
-	c.sup.last = max(c.sup.last, c.node.Index)
+	c.sup.last = max(c.sup.last, c.index)
 	if c.blockers == 0 {
 		c.block()
 	}
@@ -101,9 +101,31 @@ func (m *Machine) getOutOfWay(c *child) {
 	if c.blockers == 0 {
 		m.unblockNeeds(c)
 	}
-	if c.sup.sequence() {
-		m.touch(c.sup.lastInWay())
+	if c.sup.inTurn() {
+		m.touch(m.lastInWay(c.sup))
 	}
+}
+
+// inTurn tells whether the children of s stop one after the other.
+func (s *supervisor) inTurn() bool { return s.sequence() && !s.simple() }
+
+// lastInWay is the last child that is to stop and is still there. What has died
+// before its turn is reported when that comes.
+func (m *Machine) lastInWay(s *supervisor) *child {
+	for ; s.last >= 0; s.last-- {
+		if s.last >= len(s.children) {
+			continue
+		}
+		c := s.children[s.last]
+		if c.inWay {
+			return c
+		}
+		if e := c.obituary; e != nil {
+			c.obituary = nil
+			m.report(s, ReportShutdownError, c, *e)
+		}
+	}
+	return nil
 }
 
 func (m *Machine) unblockNeeds(c *child) {
@@ -167,8 +189,8 @@ func (m *Machine) orderStart(c *child) {
 	c.inc++
 	m.setPhase(c, starting)
 	c.rest = pending
-	c.pid, c.running, c.healthy, c.waits, c.manual = 0, false, false, false, false
-	c.gate, c.lead, c.stalled = nil, nil, false
+	c.pid, c.running, c.healthy, c.waits, c.manual, c.suspect = 0, false, false, false, false, 0
+	c.gate, c.lead, c.stalled, c.ran = nil, nil, false, false
 	c.sup.alive++
 	m.release(c)
 	if c.nested != nil {
@@ -208,8 +230,8 @@ func (m *Machine) orderStop(c *child) {
 	m.freeSlot(c)
 	m.setPhase(c, stopping)
 	if c.nested != nil {
-		m.stopChildren(c.nested, c.cause)
-		m.checkGone(c.nested)
+		m.stateOf(c, StateStopping, ChildExited{})
+		m.stopSupervisor(c.nested, c.cause)
 		return
 	}
 	m.noteOf(c, ServiceStopping, c.cause, "")

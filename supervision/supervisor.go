@@ -21,9 +21,11 @@ func (m *Machine) boot(e Boot) {
 // startSupervisor begins a life of a supervisor: an empty window, and every child
 // is to start that is not down for good.
 func (m *Machine) startSupervisor(s *supervisor) {
+	m.restoreChildren(s)
 	s.window.clear()
 	s.ending, s.ended, s.well, s.failed, s.hopeless = nil, EndOrdered, false, false, false
-	s.settled, s.op, s.mailbox, s.late = 0, nil, nil, nil
+	s.settled, s.unclean = 0, nil
+	m.dropWork(s)
 	for _, c := range s.children {
 		if c.alive() {
 			continue // stuck
@@ -65,7 +67,8 @@ func (m *Machine) checkStarted(s *supervisor) {
 		return
 	}
 	m.setPhase(s.self, up)
-	s.self.healthy, s.self.cameUp, s.self.healthySince = true, true, m.now
+	s.self.healthy, s.self.ran, s.self.cameUp, s.self.healthySince = true, true, true, m.now
+	m.stateOf(s.self, StateRunning, ChildExited{})
 	m.touch(s.self)
 	if s.self.sup != nil {
 		m.checkStarted(s.self.sup)
@@ -114,6 +117,7 @@ func (m *Machine) finishBoot() {
 // not restarted.
 func (m *Machine) giveUp(s *supervisor, c *child, text string) {
 	m.setRest(c, retired)
+	m.report(s, ReportShutdown, c, ChildExited{Kind: Abnormal, Detail: text})
 	cause := m.noteSupervisor(s, SupervisorGaveUp, c.cause, text, Attr{"child", string(c.id())})
 	if s.self.sup != nil {
 		cause = m.noteSupervisor(s.self.sup, SupervisorEscalated, cause, string(s.self.id())+" gave up", Attr{"child", string(s.self.id())})
@@ -153,12 +157,41 @@ func (e Ended) text() string {
 
 // stopChildren stops all children of a supervisor that ends or was ordered to.
 func (m *Machine) stopChildren(s *supervisor, cause uint64) {
-	s.op, s.mailbox, s.late = nil, nil, nil
+	m.dropWork(s)
 	for _, c := range slices.Backward(s.children) {
 		m.mark(c, cause, ReasonStrategy, true)
+		m.outlive(c)
 		m.leaveAtThat(c)
 	}
+	if s.inTurn() {
+		m.lastInWay(s)
+	}
 	m.touch(s.self)
+}
+
+// dropWork has a supervisor forget what it is busy with and what it was to do.
+func (m *Machine) dropWork(s *supervisor) {
+	if s.op != nil {
+		m.refuse(s.op.call)
+	}
+	for _, msg := range s.mailbox {
+		m.refuse(msg.call)
+	}
+	s.op, s.mailbox, s.late = nil, nil, nil
+}
+
+// stopSupervisor is the order to a supervisor to stop. It is served at once, unless
+// the mailbox is held.
+func (m *Machine) stopSupervisor(s *supervisor, cause uint64) {
+	switch {
+	case s.frozen:
+		s.mailbox = append(s.mailbox, message{stop: true, cause: cause})
+	case s.self == m.root:
+		m.end(s, Ended{Why: EndOrdered}, cause)
+	default:
+		m.stopChildren(s, cause)
+		m.checkGone(s)
+	}
 }
 
 // checkGone ends a supervisor that is to end once none of its children is left.
@@ -170,14 +203,15 @@ func (m *Machine) checkGone(s *supervisor) {
 	e := ChildExited{ID: c.id(), Incarnation: c.inc, Kind: ShutdownExit, Reason: ReasonStrategy}
 	if why := s.ending; why != nil {
 		s.ended, s.well = why.Why, why.AllNormal
+		if s.failed || why.Why == EndBootFailed {
+			e.Kind, e.Detail, e.Hopeless = Abnormal, why.text(), s.hopeless
+		}
 		if c == m.root {
 			m.setPhase(c, down)
+			m.stateOf(c, StateStopped, e)
 			m.note(Notice{Cause: c.cause, Type: NodeStopped, Message: why.text()})
 			m.do(*why)
 			return
-		}
-		if s.failed {
-			e.Kind, e.Detail, e.Hopeless = Abnormal, why.text(), s.hopeless
 		}
 	}
 	m.supervisorGone(c, e)
@@ -186,7 +220,9 @@ func (m *Machine) checkGone(s *supervisor) {
 // supervisorGone: a nested supervisor has ended, and nothing below it is alive.
 func (m *Machine) supervisorGone(c *child, e ChildExited) {
 	asked := c.phase == stopping || c.mustStop
-	c.nested.ending, c.nested.op, c.nested.mailbox, c.nested.late = nil, nil, nil, nil
+	c.nested.ending, c.nested.frozen = nil, false
+	m.dropWork(c.nested)
+	m.stateOf(c, StateStopped, e)
 	m.gone(c)
 	m.recheck = true
 	if asked {
@@ -199,7 +235,11 @@ func (m *Machine) supervisorGone(c *child, e ChildExited) {
 
 // supervisorCrashed: whatever carries out a nested supervisor is gone, with all
 // processes below it.
-func (m *Machine) supervisorCrashed(c *child, e SupervisorCrashed) {
+func (m *Machine) supervisorCrashed(e SupervisorCrashed) {
+	c := m.children[e.ID]
+	if c == nil || c.nested == nil || c.sup == nil || !c.alive() {
+		return
+	}
 	m.bury(c, e.Detail)
 	m.supervisorGone(c, ChildExited{ID: c.id(), Incarnation: c.inc, Kind: Abnormal, Reason: ReasonStrategy, Detail: e.Detail})
 }
@@ -207,7 +247,8 @@ func (m *Machine) supervisorCrashed(c *child, e SupervisorCrashed) {
 // bury takes everything below a supervisor as ended, but for what is stuck.
 func (m *Machine) bury(c *child, detail string) {
 	s := c.nested
-	s.ending, s.op, s.mailbox, s.late = nil, nil, nil, nil
+	s.ending = nil
+	m.dropWork(s)
 	for _, k := range s.children {
 		m.leaveAtThat(k)
 		if !k.alive() || k.stuck {
@@ -227,7 +268,7 @@ func (m *Machine) bury(c *child, detail string) {
 // shutDown is the order to the root supervisor to stop.
 func (m *Machine) shutDown(cause uint64) {
 	if m.root.alive() {
-		m.end(m.root.nested, Ended{Why: EndOrdered}, cause)
+		m.stopSupervisor(m.root.nested, cause)
 	} else if !m.over {
 		m.over = true
 		m.do(Ended{Why: EndOrdered})
@@ -237,7 +278,7 @@ func (m *Machine) shutDown(cause uint64) {
 // killAll kills what is alive.
 func (m *Machine) killAll(cause uint64) {
 	m.shutDown(cause)
-	for _, c := range m.order {
+	for _, c := range m.all() {
 		if c.nested == nil && c.alive() && !c.stuck {
 			if c.phase != stopping {
 				m.orderStop(c)

@@ -43,8 +43,9 @@ type View struct {
 
 // Snapshot returns all children in list order, the root first.
 func (m *Machine) Snapshot(now time.Time) []View {
-	views := make([]View, len(m.order))
-	for i, c := range m.order {
+	all := m.all()
+	views := make([]View, len(all))
+	for i, c := range all {
 		views[i] = c.view(now)
 	}
 	return views

@@ -2,7 +2,6 @@ package supervision
 
 import (
 	"container/heap"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,20 +21,24 @@ type world struct {
 	events   []stamped
 	commands []Command
 	notices  []Notice
+	reports  []Report
+	managed  map[uint64]Managed
 	lives    map[ChildID]*life // of the last incarnation
 	replies  map[uint64]error
-	ended    *Ended
-	booted   *Booted
-	holds    []Hold
-	calls    uint64
-	killing  bool
-	startIn  map[ChildID]time.Duration
-	readyIn  map[ChildID]time.Duration
-	stopIn   map[ChildID]time.Duration
-	failures map[ChildID]int // that many starts fail; -1: all
-	deaf     map[ChildID]bool
-	finishes map[ChildID]bool // ends normally as soon as it is ready
-	hopeless map[ChildID]bool
+	// supervisors are what became of them.
+	supervisors []SupervisorState
+	ended       *Ended
+	booted      *Booted
+	holds       []Hold
+	calls       uint64
+	killing     bool
+	startIn     map[ChildID]time.Duration
+	readyIn     map[ChildID]time.Duration
+	stopIn      map[ChildID]time.Duration
+	failures    map[ChildID]int // that many starts fail; -1: all
+	deaf        map[ChildID]bool
+	finishes    map[ChildID]bool // ends normally as soon as it is ready
+	hopeless    map[ChildID]bool
 }
 
 // tester is what testing and rapid have in common.
@@ -89,7 +92,7 @@ func newWorld(t tester, root SupervisorSpec, o Options) *world {
 		t.Fatal(err)
 	}
 	return &world{
-		t: t, m: New(tree, o), now: time.Unix(1000, 0), lives: map[ChildID]*life{}, replies: map[uint64]error{},
+		t: t, m: New(tree, o), now: time.Unix(1000, 0), lives: map[ChildID]*life{}, replies: map[uint64]error{}, managed: map[uint64]Managed{},
 		startIn: map[ChildID]time.Duration{}, readyIn: map[ChildID]time.Duration{}, stopIn: map[ChildID]time.Duration{},
 		failures: map[ChildID]int{}, deaf: map[ChildID]bool{}, finishes: map[ChildID]bool{}, hopeless: map[ChildID]bool{},
 	}
@@ -137,7 +140,7 @@ func (w *world) wantStates(want string) {
 func (w *world) send(ev Event) {
 	w.events = append(w.events, stamped{w.now, ev})
 	marked := map[*child]bool{}
-	for _, c := range w.m.order {
+	for _, c := range w.m.all() {
 		marked[c] = c.mustStop
 	}
 	commands := w.m.Step(w.now, ev)
@@ -209,6 +212,12 @@ func (w *world) carryOut(c Command) {
 		w.checkAllGone()
 	case Notice:
 		w.notices = append(w.notices, c)
+	case Report:
+		w.reports = append(w.reports, c)
+	case Managed:
+		w.managed[c.Call] = c
+	case SupervisorState:
+		w.supervisors = append(w.supervisors, c)
 	}
 }
 
@@ -256,7 +265,11 @@ func (w *world) start(c StartChild) {
 
 // checkConditions asserts that every condition of a child holds.
 func (w *world) checkConditions(id ChildID) {
-	for _, e := range w.m.tree.Node(id).Needs {
+	n := w.m.tree.Node(id)
+	if n == nil {
+		return // started by a call
+	}
+	for _, e := range n.Needs {
 		p := w.life(e.To.Spec.ID)
 		holds := false
 		switch e.Condition {
@@ -363,120 +376,3 @@ func (w *world) operate(op Operation, only bool, ids ...ChildID) uint64 {
 func (w *world) stop(ids ...ChildID) uint64    { return w.operate(OpStop, false, ids...) }
 func (w *world) startUp(ids ...ChildID) uint64 { return w.operate(OpStart, false, ids...) }
 func (w *world) restart(ids ...ChildID) uint64 { return w.operate(OpRestart, false, ids...) }
-
-// wantReply asserts that a call is answered, and how; "" means well.
-func (w *world) wantReply(call uint64, want string) {
-	w.t.Helper()
-	err, ok := w.replies[call]
-	switch {
-	case !ok:
-		w.t.Errorf("call %d is not answered, want %q", call, want)
-	case err == nil && want != "", err != nil && err.Error() != want:
-		w.t.Errorf("call %d: got %v, want %q", call, err, want)
-	}
-	var op *OperationError
-	var unknown *UnknownChildError
-	if err != nil && !errors.As(err, &op) && !errors.As(err, &unknown) {
-		w.t.Errorf("call %d: %T is not one of the errors promised", call, err)
-	}
-}
-
-func (w *world) view(id ChildID) View {
-	v, ok := w.m.ViewOf(w.now, id)
-	if !ok {
-		w.t.Fatalf("no view of %s", id)
-	}
-	return v
-}
-
-// states lists the children whose state is not running.
-func (w *world) states() string {
-	var out []string
-	for _, v := range w.m.Snapshot(w.now) {
-		if v.State != StateRunning {
-			out = append(out, fmt.Sprintf("%s:%s", v.ID, v.State))
-		}
-	}
-	return strings.Join(out, " ")
-}
-
-// chain walks the causes back from the last notice of that type about a child.
-func (w *world) chain(kind string, id ChildID) string {
-	bySeq := map[uint64]Notice{}
-	var last Notice
-	for _, n := range w.notices {
-		bySeq[n.Seq] = n
-		if n.Type == kind && (n.Service == id || n.Supervisor == id) {
-			last = n
-		}
-	}
-	var steps []string
-	for n, ok := last, last.Seq != 0; ok; n, ok = bySeq[n.Cause] {
-		_, what, _ := strings.Cut(n.Type, ".")
-		steps = append(steps, string(n.Service+n.Supervisor)+" "+what)
-	}
-	return strings.Join(steps, " < ")
-}
-
-// types lists the types of the notices about a child.
-func (w *world) types(id ChildID) string {
-	var out []string
-	for _, n := range w.notices {
-		if n.Service == id || n.Supervisor == id {
-			_, what, _ := strings.Cut(n.Type, ".")
-			out = append(out, what)
-		}
-	}
-	return strings.Join(out, " ")
-}
-
-// ---- trees
-
-// service is a child that depends on others, with no back-off and no limit of its
-// own.
-func service(id string, needs ...string) ChildSpec {
-	c := ChildSpec{ID: ChildID(id), Shutdown: Shutdown{Grace: time.Second}}
-	for _, n := range needs {
-		c.DependsOn = append(c.DependsOn, Dependency{On: ChildID(n), Restart: true})
-	}
-	return c
-}
-
-func under(id string, strategy Strategy, order Order, children ...ChildSpec) SupervisorSpec {
-	return SupervisorSpec{ID: ChildID(id), Strategy: strategy, Order: order, Children: children, Intensity: Intensity{Max: 10, Period: time.Minute}}
-}
-
-func nested(s SupervisorSpec) ChildSpec {
-	return ChildSpec{ID: s.ID, Supervisor: &s, Shutdown: Shutdown{Mode: Infinity}}
-}
-
-// intense is the supervisor with that intensity.
-func intense(s SupervisorSpec, limit int) SupervisorSpec {
-	s.Intensity.Max = limit
-	return s
-}
-
-func typed(r Restart, c ChildSpec) ChildSpec { c.Restart = r; return c }
-
-// delayed gives a child a back-off that doubles from d up to eight times d.
-func delayed(d time.Duration, c ChildSpec) ChildSpec {
-	c.Backoff = Backoff{Initial: d, Max: 8 * d, Factor: 2, ResetAfter: time.Hour}
-	return c
-}
-
-// limited gives a child a limit of its own within an hour.
-func limited(n int, c ChildSpec) ChildSpec {
-	c.Intensity = &Intensity{Max: n, Period: time.Hour}
-	return c
-}
-
-func onExhausted(what OnExhausted, c ChildSpec) ChildSpec { c.OnExhausted = what; return c }
-
-// through changes the edges of a child.
-func through(cond Condition, restart bool, c ChildSpec) ChildSpec {
-	c.DependsOn = slices.Clone(c.DependsOn)
-	for i := range c.DependsOn {
-		c.DependsOn[i].Condition, c.DependsOn[i].Restart = cond, restart
-	}
-	return c
-}

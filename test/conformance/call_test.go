@@ -1,0 +1,161 @@
+package conformance
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/blackhole/bhnode/supervision"
+)
+
+var verbs = map[string]supervision.Verb{
+	"start_child": supervision.ManageStart, "terminate_child": supervision.ManageTerminate, "restart_child": supervision.ManageRestart,
+	"delete_child": supervision.ManageDelete, "get_childspec": supervision.ManageSpec,
+	"which_children": supervision.ManageList, "count_children": supervision.ManageCount,
+}
+
+// call makes a management call and returns its number.
+func (p *pure) call(do op) uint64 {
+	verb, known := verbs[do.Fn]
+	if !known {
+		p.t.Fatalf("call %q is not known", do.Fn)
+	}
+	sup := supervision.ChildID(do.Sup)
+	p.calls++
+	e := supervision.Manage{
+		Call: p.calls, Supervisor: sup, Verb: verb, Child: supervision.ChildID(do.Child + do.Dyn), ByProcess: do.Dyn != "",
+	}
+	if verb == supervision.ManageStart {
+		n := do.Spec
+		if n == nil {
+			n = p.instance(do)
+		}
+		e.Spec = n.spec()
+		if p.procs[e.Spec.ID] == nil || !p.procs[e.Spec.ID].alive {
+			p.learn(n, sup)
+		}
+	}
+	p.send(e)
+	return e.Call
+}
+
+// instance is what a simple_one_for_one supervisor makes of its one specification.
+func (p *pure) instance(do op) *node {
+	template, _ := p.tree.find(do.Sup, "")
+	n := *template.Children[0]
+	n.ID = do.Dyn
+	if script, ok := n.DynStart[do.Dyn]; ok {
+		n.Start = script
+	}
+	if on, ok := n.DynOnStop[do.Dyn]; ok {
+		n.OnStop = on
+	}
+	return &n
+}
+
+// answered is the answer to a call as it is recorded.
+func (p *pure) answered(c call) any {
+	a, ok := p.answers[c.id]
+	if !ok {
+		return "no answer to " + c.String()
+	}
+	return p.shape(c, a)
+}
+
+func (p *pure) shape(c call, a supervision.Managed) any {
+	if a.Err != nil {
+		var e *supervision.ManageError
+		if !errors.As(a.Err, &e) {
+			return map[string]any{"error": a.Err.Error()}
+		}
+		return map[string]any{"error": string(e.Code)}
+	}
+	switch verbs[c.do.Fn] {
+	case supervision.ManageStart, supervision.ManageRestart:
+		if a.Child == "" {
+			return map[string]any{"ok": true, "child": nil}
+		}
+		return map[string]any{"ok": true, "child": string(a.Child), "n": a.Incarnation}
+	case supervision.ManageSpec:
+		return map[string]any{"ok": true, "spec": p.shapeSpec(c, a.Spec)}
+	case supervision.ManageList:
+		list := make([]any, 0, len(a.Children))
+		for _, k := range a.Children {
+			list = append(list, shapeChild(k, true))
+		}
+		return list
+	case supervision.ManageCount:
+		return shapeCount(a.Count)
+	case supervision.ManageTerminate, supervision.ManageDelete:
+	}
+	return map[string]any{"ok": true}
+}
+
+func (p *pure) shapeSpec(c call, s supervision.ChildSpec) any {
+	spec := map[string]any{
+		"id": string(s.ID), "restart": []string{"permanent", "transient", "temporary"}[s.Restart],
+		"significant": s.Significant, "type": "worker",
+	}
+	if c.do.Dyn != "" {
+		spec["id"] = nil
+	}
+	if s.Supervisor != nil {
+		spec["type"] = "supervisor"
+	}
+	switch s.Shutdown.Mode {
+	case supervision.BrutalKill:
+		spec["shutdown"] = "brutal_kill"
+	case supervision.Infinity:
+		spec["shutdown"] = "infinity"
+	case supervision.Timed:
+		spec["shutdown_ms"] = int(s.Shutdown.Grace / time.Millisecond)
+	}
+	return spec
+}
+
+func shapeChild(k supervision.ChildStatus, typed bool) map[string]any {
+	child := map[string]any{"id": string(k.ID), "status": string(k.Status)}
+	if k.Status == supervision.StatusRunning {
+		child["n"] = k.Incarnation
+	}
+	if typed {
+		child["type"] = "worker"
+		if k.Nested {
+			child["type"] = "supervisor"
+		}
+	}
+	return child
+}
+
+func shapeCount(n supervision.ChildCount) map[string]any {
+	return map[string]any{"specs": n.Specs, "active": n.Active, "supervisors": n.Supervisors, "workers": n.Workers}
+}
+
+// state asks every living supervisor for its children.
+func (p *pure) state() any {
+	all := make([]any, 0, len(p.sups))
+	for _, id := range p.supervisors() {
+		list, counted := p.ask(id, supervision.ManageList), p.ask(id, supervision.ManageCount)
+		children := make([]any, 0, len(list.Children))
+		slices.Reverse(list.Children)
+		if n, _ := p.tree.find(string(id), ""); n != nil && n.Strategy == "simple_one_for_one" {
+			slices.SortFunc(list.Children, func(a, b supervision.ChildStatus) int { return strings.Compare(string(a.ID), string(b.ID)) })
+		}
+		for _, k := range list.Children {
+			children = append(children, shapeChild(k, false))
+		}
+		all = append(all, map[string]any{"sup": string(id), "n": p.sups[id], "children": children, "count": shapeCount(counted.Count)})
+	}
+	return all
+}
+
+func (p *pure) ask(id supervision.ChildID, verb supervision.Verb) supervision.Managed {
+	p.calls++
+	p.send(supervision.Manage{Call: p.calls, Supervisor: id, Verb: verb})
+	a, ok := p.answers[p.calls]
+	if !ok {
+		p.t.Errorf("supervisor %s does not answer", id)
+	}
+	return a
+}

@@ -1,0 +1,48 @@
+package conformance
+
+import "testing"
+
+// system is something that a trace can be replayed on.
+type system interface {
+	// perform does what a step says and lets everything that follows from it happen.
+	perform(do op) error
+	// results are the answers, in the order of the operations of the step.
+	result(do op) any
+	// events are those since the last call.
+	events() []event
+	// state is that of every living supervisor.
+	state() any
+}
+
+func TestGolden(t *testing.T) {
+	all := traces(t)
+	t.Run("pure", func(t *testing.T) {
+		for _, tr := range all {
+			t.Run(tr.Name, func(t *testing.T) {
+				if tr.flagged("informative") {
+					t.Skip("a hazard of OTP's own, which is not followed")
+				}
+				replay(t, tr, newPure(t, tr))
+			})
+		}
+	})
+}
+
+func replay(t *testing.T, tr *trace, s system) {
+	t.Helper()
+	for i, step := range tr.Steps {
+		c := &comparison{}
+		if err := s.perform(step.Do); err != nil {
+			c.errorf("%v", err)
+		}
+		c.events(step.Events, s.events(), tr.flagged("adapted"))
+		c.result(step.Result, s.result(step.Do))
+		c.state(step.State, s.state())
+		for _, d := range c.diffs {
+			t.Errorf("step %d, %+v:\n%s", i+1, step.Do.Op, d)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
