@@ -31,7 +31,11 @@ func TestChaos(t *testing.T) {
 	t.Logf("SEED=%d FAULTS=%d", seed, faults)
 	r := rand.New(rand.NewPCG(seed, 0))
 	p := newPlan(r)
-	c := &campaign{node: newNode(t, p), seed: seed, schedule: newSchedule(r, p, faults), quiet: r.IntN(1 + faults/round)}
+	c := &campaign{seed: seed, schedule: newSchedule(r, p, faults), quiet: r.IntN(1 + faults/round)}
+	for range 1 + faults/round {
+		c.linger = append(c.linger, time.Duration(r.IntN(2000))*time.Millisecond)
+	}
+	c.node = newNode(t, p)
 	c.run()
 	c.report()
 }
@@ -57,8 +61,9 @@ type campaign struct {
 	done     int
 	missed   int
 	begun    time.Time
-	log      []string // what was done
-	quiet    int      // the round after which bhnode is frozen while all is well
+	log      []string        // what was done
+	linger   []time.Duration // what comes of the faults gets so long, round by round
+	quiet    int             // the round after which bhnode is frozen while all is well
 }
 
 func (c *campaign) run() {
@@ -82,6 +87,7 @@ func (c *campaign) run() {
 		for range min(round, len(c.schedule)-c.done) {
 			c.next()
 		}
+		pause(c.linger[i%len(c.linger)])
 		c.note("relieved")
 		c.relieve()
 		if !c.settle(false) {

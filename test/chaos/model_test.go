@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -348,6 +349,7 @@ func (m *model) takeCommand(e event) {
 		if c.refused(m) {
 			return
 		}
+		maps.DeleteFunc(c.named, func(s *service, _ bool) bool { return m.under(s) })
 		all := c.reached()
 		m.mustAllGo(c.named, all)
 		for s := range all {

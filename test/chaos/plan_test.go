@@ -104,7 +104,7 @@ func (p *plan) addSupervisor(r *rand.Rand, parent *supervisor) *supervisor {
 	s := &supervisor{
 		name: fmt.Sprintf("sup%d", len(p.supervisors)), parent: parent, depth: parent.depth + 1,
 		strategy: pick(r, "one_for_one", "rest_for_one", "rest_for_one", "one_for_all"), sequence: r.IntN(5) < 2,
-		max: 3 + r.IntN(10), window: time.Duration(1+r.IntN(3)) * time.Second,
+		max: 2 + r.IntN(8), window: time.Duration(1+r.IntN(5)) * time.Second,
 		restart: pick(r, "permanent", "permanent", "permanent", "transient", "temporary"),
 		auto:    pick(r, "never", "never", "never", "any_significant", "all_significant"),
 		delay:   pick(r, 0, 10*time.Millisecond, 50*time.Millisecond),
@@ -125,7 +125,7 @@ func (p *plan) makeServices(r *rand.Rand) {
 		s := &service{
 			name: fmt.Sprintf("s%02d", names[i]), sup: sup,
 			restart: pick(r, "permanent", "permanent", "permanent", "transient", "transient", "temporary"),
-			max:     pick(r, 2, 3, 5, 8, never, never), window: time.Duration(1+r.IntN(4)) * time.Second,
+			max:     pick(r, 2, 3, 5, 8, never, never, never), window: time.Duration(1+r.IntN(4)) * time.Second,
 			exhausted: pick(r, "fail", "fail", "fail", "keep", "escalate"),
 			delay:     pick(r, 0, 5*time.Millisecond, 20*time.Millisecond, 60*time.Millisecond),
 			check:     pick(r, "tcp", "tcp", "tcp", "tcp", "grpc", "grpc", "none", "notify", "log", "exec"),
