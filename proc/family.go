@@ -62,7 +62,7 @@ func (f *family) owns(o orphan) bool {
 	case o.id.instance == mark.instance && mark.hook != "":
 		return o.id.hook == mark.hook
 	case o.id.instance == mark.instance:
-		return o.id.id == mark.id
+		return o.id.id == mark.id && !o.id.outlives()
 	case o.id.id != "":
 		return false // of another node
 	case o.session != f.leader.pid && o.pgrp != f.leader.pid:
@@ -144,7 +144,7 @@ func (f *family) forked() []*child {
 		return own
 	}
 	for c := range f.host.hooks {
-		if c.mark.id == f.leader.mark.id {
+		if c.mark.id == f.leader.mark.id && !c.mark.outlives() {
 			own = append(own, c)
 		}
 	}

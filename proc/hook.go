@@ -52,6 +52,12 @@ func (e *HookError) Unwrap() error { return e.Err }
 func (h *Host) RunHook(
 	ctx context.Context, s *ServiceSpec, env, argv []string, timeout time.Duration,
 ) (output string, err error) {
+	return h.runHook(ctx, s, env, argv, timeout, h.hookMark(env, ""))
+}
+
+func (h *Host) runHook(
+	ctx context.Context, s *ServiceSpec, env, argv []string, timeout time.Duration, mark identity,
+) (output string, err error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
@@ -67,8 +73,7 @@ func (h *Host) RunHook(
 	}
 	defer func() { _ = r.Close() }()
 	e := execSpec{argv: expandAll(env, argv), dir: s.WorkingDir, account: acct, stdout: w, stderr: w}
-	e.mark = h.hookMark(env)
-	e.env = slices.Concat(env, []string{envHook + "=" + e.mark.hook})
+	e.mark, e.env = mark, slices.Concat(env, []string{envHook + "=" + mark.hook})
 	c, err := h.exec(ctx, e)
 	_ = syscall.Close(w)
 	if err != nil {
@@ -87,10 +92,17 @@ func (h *Host) RunHook(
 }
 
 // hookMark tells the processes of one hook from all others of the incarnation.
-func (h *Host) hookMark(env []string) identity {
+func (h *Host) hookMark(env []string, kind string) identity {
 	id, _ := getenv(env, envID)
-	return identity{id: id, instance: h.instance, hook: strconv.FormatUint(h.hookNo.Add(1), 10)}
+	return identity{id: id, instance: h.instance, hook: kind + strconv.FormatUint(h.hookNo.Add(1), 10)}
 }
+
+// afterwards begins the mark of a post_stop hook.
+const afterwards = "post-"
+
+// outlives says of a process that carries it that it is a post_stop hook's: it runs when
+// the incarnation is gone, and what is still to be done to that is no concern of it.
+func (i identity) outlives() bool { return strings.HasPrefix(i.hook, afterwards) }
 
 // see waits for the leader until ctx ends, whose error it then returns, and kills all that is left.
 func (f *family) see(ctx context.Context) (err error) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -121,6 +122,31 @@ func TestPostStopKnowsTheEnd(t *testing.T) {
 			t.Errorf("got %q, %v, want %q", got, err, tc.want)
 		}
 		p.Release()
+	}
+}
+
+// TestALateKillSparesPostStop: who ends an incarnation does not wait for its own signals.
+func TestALateKillSparesPostStop(t *testing.T) {
+	h := newHost(t)
+	dir := shortDir(t)
+	begun, end := filepath.Join(dir, "begun"), filepath.Join(dir, "end")
+	s := childSpec("exit", "0")
+	s.Hooks.PostStop = [][]string{{"sh", "-c", "(exec setsid sleep 1000) & echo >" + begun + "; until test -e " + end + "; do sleep 0.01; done"}}
+	p := start(t, h, s)
+	awaitExit(t, p)
+	awaitGone(t, p)
+	ended := make(chan error, 1)
+	go func() { ended <- p.PostStop(t.Context(), s, "exit") }()
+	eventually(t, "the hook runs", func() bool { _, err := os.Stat(begun); return err == nil })
+	left(t, p, 0)
+	if err := errors.Join(p.SignalLeft(syscall.SIGTERM), p.Kill(), os.WriteFile(end, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the hook ended with %v", err)
+	}
+	if got := carriers(t, p.mark.id, h.instance); len(got) != 0 {
+		t.Errorf("alive are %v", got)
 	}
 }
 

@@ -62,7 +62,7 @@ func (p *Process) Exit() Exit { return p.main.end() }
 func (p *Process) Signal(sig syscall.Signal) error { return p.main.signal(sig) }
 
 // Kill sends SIGKILL to everything that is left of the incarnation: main process,
-// descendants, hooks, and orphans wherever they hide.
+// descendants, hooks but those of post_stop, and orphans wherever they hide.
 func (p *Process) Kill() error { return p.family.kill() }
 
 // SignalLeft sends sig to everything that is left of the incarnation, each process
@@ -106,7 +106,7 @@ func (h *Host) postStop(ctx context.Context, s *ServiceSpec, env []string, reaso
 	env = slices.Concat(env, []string{"BHNODE_REASON=" + reason, "BHNODE_EXIT_CODE=" + code, "BHNODE_SIGNAL=" + sig})
 	var errs []error
 	for _, argv := range s.Hooks.PostStop {
-		_, err := h.RunHook(ctx, s, env, argv, s.Hooks.Timeout)
+		_, err := h.runHook(ctx, s, env, argv, s.Hooks.Timeout, h.hookMark(env, afterwards))
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
