@@ -149,13 +149,19 @@ func (d *daemon) listen() error {
 	if err := removeStale(path); err != nil {
 		return failure("", "cannot listen on the control socket: %v", err)
 	}
-	old := syscall.Umask(0o177)
-	listener, err := net.Listen("unix", path) //nolint:noctx // it is made once, at the start
-	syscall.Umask(old)
+	mode := uint32(d.cfg.Control.SocketMode.Perm())
+	// A socket takes its mode from the inode behind the descriptor at bind. The umask
+	// would be that of the services, too, which start at this moment.
+	narrow := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		err := c.Control(func(fd uintptr) { failed = syscall.Fchmod(int(fd), mode) })
+		return errors.Join(err, failed)
+	}}
+	listener, err := narrow.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return failure("", "cannot listen on the control socket: %v", err)
 	}
-	if err := os.Chmod(path, d.cfg.Control.SocketMode); err != nil {
+	if err := os.Chmod(path, d.cfg.Control.SocketMode); err != nil { // the umask took bits away
 		return errors.Join(failure("", "cannot set the mode of the control socket: %v", err), listener.Close())
 	}
 	d.server = actors.NewControl(d.node).Server(func(uid int) bool { return uid == 0 || uid == os.Getuid() })
