@@ -112,6 +112,14 @@ services:
 	n.stop()
 }
 
+// umask is ours, as self shows it. A service has no other.
+func umask() string {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, after, _ := strings.Cut(string(status), "Umask:\t0")
+	mask, _, _ := strings.Cut(after, "\n")
+	return " umask=" + mask
+}
+
 func TestVariablesOfTheServiceAreFilledInAnewAtEveryStart(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, `
@@ -130,7 +138,7 @@ services:
 	n.up()
 	want := []string{
 		"it ${BLACKHOLE_PORT} " + n.path("run/svc/it/config.yaml") + " x: [y] ${BLACKHOLE_SERVICE} $5",
-		"uid=" + strconv.Itoa(os.Getuid()) + " gid=" + strconv.Itoa(os.Getgid()) + " leader=true dir=" + n.path("work") + " stdin=/dev/null",
+		"uid=" + strconv.Itoa(os.Getuid()) + " gid=" + strconv.Itoa(os.Getgid()) + " leader=true dir=" + n.path("work") + " stdin=/dev/null" + umask(),
 	}
 	said := n.said("it", ".")
 	if diff := cmp.Diff(want, said[:2]); diff != "" {
@@ -229,7 +237,7 @@ services:
 	n.env = []string{"E2E_OURS=1"}
 	n.up()
 	said := n.said("theirs", ".")
-	want := "uid=" + strconv.Itoa(uid) + " gid=" + strconv.Itoa(gid) + " leader=true dir=" + n.path("data/theirs") + " stdin=/dev/null"
+	want := "uid=" + strconv.Itoa(uid) + " gid=" + strconv.Itoa(gid) + " leader=true dir=" + n.path("data/theirs") + " stdin=/dev/null" + umask()
 	if said[0] != want {
 		t.Errorf("it says %q, want %q", said[0], want)
 	}

@@ -249,7 +249,7 @@ func (n *node) story() string {
 	for _, e := range n.log.all() {
 		fmt.Fprintln(&b, e)
 	}
-	fmt.Fprintf(&b, "--- stderr of bhnode\n%s", n.stderr)
+	fmt.Fprintf(&b, "--- stderr of bhnode\n%s--- log of bhnode\n%s", n.stderr, n.read("logs/bhnode.log"))
 	return b.String()
 }
 

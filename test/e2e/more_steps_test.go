@@ -45,7 +45,9 @@ var moreSteps = map[string]func(arg string){
 		if errno != 0 {
 			must(errno)
 		}
-		fmt.Printf("uid=%d gid=%d leader=%t dir=%s stdin=%s\n", os.Getuid(), os.Getgid(), int(session) == os.Getpid(), dir, stdin)
+		umask := syscall.Umask(0)
+		fmt.Printf("uid=%d gid=%d leader=%t dir=%s stdin=%s umask=%03o\n",
+			os.Getuid(), os.Getgid(), int(session) == os.Getpid(), dir, stdin, umask)
 	},
 	// show prints a file; show=BLACKHOLE_CONFIG one that a variable names.
 	"show": func(name string) {

@@ -438,7 +438,9 @@ services:
 	n.await("service.ready", "a", 1)
 	n.write("now", "")
 	n.await("node.ready", "", 0)
-	firstOfB := parseLines(t, n.do("logs", "b", "-o", "json"))[0].Time
+	firstOfB := slices.MinFunc(parseLines(t, n.do("logs", "b", "-o", "json")), func(x, y logLine) int {
+		return strings.Compare(x.Time, y.Time) // the streams are read side by side
+	}).Time
 	for _, tc := range []struct {
 		args []string
 		want []string // sorted

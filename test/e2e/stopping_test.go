@@ -99,6 +99,7 @@ services:
     shutdown: {timeout: 500ms}
     restart: {initial_delay: 0}
     hooks: {pre_start: [rm, -f, @dir/child]}
+    health_check: {type: exec, target: [test, -e, @dir/child], start_interval: 20ms}
 `)
 			n.up()
 			first := n.childPid()
