@@ -76,6 +76,27 @@ services:
 	n.stop()
 }
 
+func TestASignalThatIsNoPartOfAStopIsAnAbnormalEnd(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, `
+services:
+  job: {command: "@self run", restart: {type: transient, initial_delay: 10ms}}
+`)
+	n.up()
+	for inc, send := range []func(){
+		func() { n.kill("job", syscall.SIGHUP) },
+		func() { n.do("signal", "job", "HUP") },
+	} {
+		send()
+		life := uint64(inc + 1)
+		if e := n.await("service.exited", "job", life); e.attr("signal") != "SIGHUP" || e.attr("reason") != "signal" {
+			t.Errorf("got %v, want SIGHUP", e)
+		}
+		n.await("service.ready", "job", life+1)
+	}
+	n.stop()
+}
+
 func TestASignificantEndEndsTheNode(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -108,14 +108,14 @@ func (n *node) read(name string) string {
 }
 
 // run starts `bhnode run` and returns at once.
-func (n *node) run(args ...string) {
+func (n *node) run() {
 	n.t.Helper()
 	if n.running() {
 		n.t.Fatal("the node runs already")
 	}
 	n.stdout.reset()
 	n.stderr.reset()
-	n.cmd = n.command(context.Background(), append([]string{"run"}, args...)...)
+	n.cmd = n.command(context.Background(), "run")
 	if n.under != nil {
 		n.cmd.Path, n.cmd.Args = n.under[0], append(n.under, n.cmd.Args...)
 	}
