@@ -133,6 +133,9 @@ func (p *plan) makeServices(r *rand.Rand) {
 			grace: time.Duration(150+r.IntN(400)) * time.Millisecond,
 			child: pick(r, "no", "no", "no", "group", "session"),
 		}
+		if sup.parent == nil && s.exhausted == "escalate" {
+			s.exhausted = "fail" // else the node would end
+		}
 		if s.sup.sequence && s.delay == 0 {
 			s.delay = 5 * time.Millisecond // so that the journal shows when a restart is decided
 		}

@@ -31,7 +31,7 @@ func (m *model) judgeStart(s *service, st *state, e event) {
 	switch {
 	case m.down:
 		m.blame("nothing starts while the node stops", e, "")
-	case st.failed, st.abandoned:
+	case st.failed && !st.renewed, st.abandoned && !st.revived:
 		m.blame("failed stays failed until somebody or a dependency ends it", e, "")
 	case st.completed && !st.revived, st.dismissed == yes:
 		m.blame("what has ended for good starts only by hand", e, "")
@@ -92,6 +92,9 @@ func (m *model) judgeStop(s *service, st *state, e event) {
 		top := common(s.sup, other.sup)
 		if other == s || !top.sequence || placeUnder(top, other) > placeUnder(top, s) || !goesBefore(other) {
 			continue
+		}
+		if m.of[other].orders > 1 {
+			continue // it was on its way for an earlier reason
 		}
 		if why := m.event(e.Cause); m.takesWhole(why, top, s) && m.takesWhole(why, top, other) {
 			m.blame("in sequence stops come in reverse order", e, "%s stands before it and was ordered to stop before it", other.name)
@@ -213,7 +216,10 @@ func (m *model) judgeRestart(sup *supervisor, e event) {
 		}
 		if s := m.p.byName[name]; s != nil {
 			if st := m.of[s]; s.sup.sequence && st.phase == isDown {
-				st.revived = st.revived || s.sup == sup && !s.once
+				st.revived = st.revived || s.sup == sup && !s.once && s.restart != "temporary"
+				if st.judged != no && s.restart == "temporary" {
+					st.dismissed = max(st.dismissed, perhaps) // found dead at its turn
+				}
 				st.judged = min(st.judged, perhaps)
 			}
 		}
