@@ -24,7 +24,7 @@ func (m *Machine) startSupervisor(s *supervisor) {
 	m.restoreChildren(s)
 	s.window.clear()
 	s.ending, s.ended, s.well, s.failed, s.hopeless = nil, EndOrdered, false, false, false
-	s.settled, s.unclean = 0, nil
+	s.settled, s.unclean, s.closing = 0, nil, false
 	m.dropWork(s)
 	for _, c := range s.children {
 		if c.alive() {
@@ -158,6 +158,7 @@ func (e Ended) text() string {
 // stopChildren stops all children of a supervisor that ends or was ordered to.
 func (m *Machine) stopChildren(s *supervisor, cause uint64) {
 	m.dropWork(s)
+	s.closing = true
 	for _, c := range slices.Backward(s.children) {
 		m.mark(c, cause, ReasonStrategy, true)
 		m.outlive(c)
@@ -180,24 +181,30 @@ func (m *Machine) dropWork(s *supervisor) {
 	s.op, s.mailbox, s.late = nil, nil, nil
 }
 
-// stopSupervisor is the order to a supervisor to stop. It is served at once, unless
-// the mailbox is held.
+// stopSupervisor is the order to a supervisor to stop. It overtakes what is under
+// way, unless it has to wait in the mailbox.
 func (m *Machine) stopSupervisor(s *supervisor, cause uint64) {
-	switch {
-	case s.frozen:
-		s.mailbox = append(s.mailbox, message{stop: true, cause: cause})
-	case s.self == m.root:
-		m.end(s, Ended{Why: EndOrdered}, cause)
-	default:
-		m.stopChildren(s, cause)
-		m.checkGone(s)
+	if !s.holdsOrders() {
+		m.serveStop(s, cause)
+		return
 	}
+	s.mailbox = append(s.mailbox, message{stop: true, cause: cause})
+	m.touch(s.self)
+}
+
+func (m *Machine) serveStop(s *supervisor, cause uint64) {
+	if s.self == m.root {
+		m.end(s, Ended{Why: EndOrdered}, cause)
+		return
+	}
+	m.stopChildren(s, cause)
+	m.checkGone(s)
 }
 
 // checkGone ends a supervisor that is to end once none of its children is left.
 func (m *Machine) checkGone(s *supervisor) {
 	c := s.self
-	if s.alive > 0 || !c.alive() || s.ending == nil && c.phase != stopping {
+	if s.alive > 0 || !c.alive() || !s.closing {
 		return
 	}
 	e := ChildExited{ID: c.id(), Incarnation: c.inc, Kind: ShutdownExit, Reason: ReasonStrategy}
@@ -281,7 +288,9 @@ func (m *Machine) killAll(cause uint64) {
 	for _, c := range m.all() {
 		if c.nested == nil && c.alive() && !c.stuck {
 			if c.phase != stopping {
-				m.orderStop(c)
+				m.freeSlot(c)
+				m.setPhase(c, stopping)
+				m.noteOf(c, ServiceStopping, cause, "")
 			}
 			m.do(KillChild{ID: c.id(), Incarnation: c.inc})
 		}
