@@ -125,7 +125,11 @@ func latest(names []string, of map[string]*times) (last string) {
 
 func (t *timing) summary(services int) string {
 	path, sum := t.criticalPath()
-	text := fmt.Sprintf("All %s healthy after %s", plural(services, "service"), span(t.last.Sub(t.begun)))
+	all := "All " + plural(services, "service")
+	if services == 1 {
+		all = "The service is"
+	}
+	text := fmt.Sprintf("%s healthy after %s", all, span(t.last.Sub(t.begun)))
 	if len(path) > 0 {
 		text += fmt.Sprintf(" (critical path %s: %s)", span(sum), strings.Join(path, " → "))
 	}
