@@ -34,7 +34,7 @@ type body struct {
 	output  chan struct{} // closed when all output was delivered
 	streams atomic.Int32  // that are not at their end
 	inHand  atomic.Int32  // batches that are being delivered
-	batches atomic.Uint64 // ever delivered
+	moves   atomic.Uint64 // deliveries begun and ended
 }
 
 // make makes the process and begins to take its output. in is the inbox of the
@@ -69,8 +69,11 @@ func (b *body) capture(n *nodeContext, s *service, in inbox) {
 			defer b.endStream()
 			b.process.Capture(stream, func(at time.Time, lines []proc.Line) {
 				b.inHand.Add(1)
-				defer b.inHand.Add(-1)
-				b.batches.Add(1)
+				b.moves.Add(1)
+				defer func() {
+					b.moves.Add(1)
+					b.inHand.Add(-1)
+				}()
 				if match != nil {
 					for _, l := range lines {
 						match.Observe(l.Data)
@@ -120,13 +123,13 @@ func (b *body) drain() {
 	timer := time.NewTimer(drainTime)
 	defer timer.Stop()
 	for waited := drainTime; ; waited += drainTime {
-		before := b.batches.Load()
+		before := b.moves.Load()
 		select {
 		case <-b.output:
 			return
 		case <-timer.C:
 		}
-		if b.inHand.Load() == 0 && b.batches.Load() == before || waited >= drainMost {
+		if b.inHand.Load() == 0 && b.moves.Load() == before || waited >= drainMost {
 			break
 		}
 		timer.Reset(drainTime)

@@ -20,24 +20,50 @@ func (s *Control) StreamLogs(r *bhnodev1.StreamLogsRequest, stream grpc.ServerSt
 	if err != nil {
 		return err
 	}
-	ctx := stream.Context()
-	var live *Follower[logstore.Entry]
-	if r.GetFollow() {
-		s.node.guests.enter()
-		defer s.node.guests.leave()
-		live = NewFollower[logstore.Entry]()
-		defer s.node.UnfollowLogs(send.services, live)
-		if send.last, err = s.node.FollowLogs(ctx, send.services, live); err != nil {
+	ctx, n := stream.Context(), s.node
+	if !r.GetFollow() {
+		if err := send.past(ctx, n, r); err != nil {
 			return toStatus(err)
 		}
+		return send.flush(0)
 	}
-	if err := send.past(ctx, s.node, r); err != nil {
+	n.guests.enter()
+	defer n.guests.leave()
+	live := NewFollower[logstore.Entry]()
+	defer n.UnfollowLogs(send.services, live)
+	if err := send.begin(ctx, n, r, live); err != nil {
 		return toStatus(err)
 	}
-	if err := send.flush(0); err != nil || live == nil {
+	return each(ctx, n, live.Batches(), func(batch []logstore.Entry) error { return send.live(batch, live.Lost()) })
+}
+
+// begin sends the past, and has the follower begin where it ends. It follows only
+// when the past was sent, for that may take long; what came meanwhile is read from
+// the disk then.
+func (l *logSender) begin(ctx context.Context, n *Node, r *bhnodev1.StreamLogsRequest, live *Follower[logstore.Entry]) (err error) {
+	if n.cfg.Logs.Raw { // its lines on disk have no numbers: it begins to follow at once
+		if l.last, err = n.FollowLogs(ctx, l.services, live); err != nil {
+			return err
+		}
+		if err := l.past(ctx, n, r); err != nil {
+			return err
+		}
+		return l.flush(0)
+	}
+	if l.last, err = n.FollowLogs(ctx, l.services, nil); err != nil {
 		return err
 	}
-	return each(ctx, s.node, live.Batches(), func(batch []logstore.Entry) error { return send.live(batch, live.Lost()) })
+	if err := l.past(ctx, n, r); err != nil {
+		return err
+	}
+	before := l.last
+	if l.last, err = n.FollowLogs(ctx, l.services, live); err != nil {
+		return err
+	}
+	if err := l.between(ctx, n, before); err != nil {
+		return err
+	}
+	return l.flush(0)
 }
 
 // logSender sends the lines that were asked for.
@@ -126,20 +152,19 @@ func (l *logSender) past(ctx context.Context, n *Node, r *bhnodev1.StreamLogsReq
 	if n.cfg.Logs.Dir == "" || q.Tail != nil && *q.Tail == 0 {
 		return nil
 	}
-	for _, name := range l.services {
-		if err := n.flushOne(ctx, n.services[supervision.ChildID(name)].logPID); err != nil {
-			return err
-		}
+	if err := n.flushLogs(ctx, l.services); err != nil {
+		return err
 	}
+	query := func(string) logstore.Query { return q }
 	surplus := 0
 	if q.Tail != nil && len(l.services) > 1 {
 		found := 0
-		if err := l.read(ctx, n, q, func(logstore.Entry) error { found++; return nil }); err != nil {
+		if err := l.read(ctx, n, query, func(logstore.Entry) error { found++; return nil }); err != nil {
 			return err
 		}
 		surplus = found - *q.Tail
 	}
-	return l.read(ctx, n, q, func(e logstore.Entry) error {
+	return l.read(ctx, n, query, func(e logstore.Entry) error {
 		if surplus > 0 {
 			surplus--
 			return nil
@@ -148,11 +173,39 @@ func (l *logSender) past(ctx context.Context, n *Node, r *bhnodev1.StreamLogsReq
 	})
 }
 
+// gapMargin is how many lines may come between a look at the number of the last
+// one and the reading.
+const gapMargin = 1000
+
+// between sends what is on disk after the lines numbered so, and does not come to
+// the follower.
+func (l *logSender) between(ctx context.Context, n *Node, before map[string]uint64) error {
+	if n.cfg.Logs.Dir == "" {
+		return nil
+	}
+	if err := n.flushLogs(ctx, l.services); err != nil {
+		return err
+	}
+	now, err := n.FollowLogs(ctx, l.services, nil)
+	if err != nil {
+		return err
+	}
+	return l.read(ctx, n, func(service string) logstore.Query {
+		tail := int(now[service]-before[service]) + gapMargin //nolint:gosec // a number of lines
+		return logstore.Query{Tail: &tail}
+	}, func(e logstore.Entry) error {
+		if e.Seq <= before[e.Service] || !l.query.Match(&e) {
+			return nil
+		}
+		return l.send(e)
+	})
+}
+
 // read yields what is on disk and does not come to the follower.
-func (l *logSender) read(ctx context.Context, n *Node, q logstore.Query, yield func(logstore.Entry) error) error {
+func (l *logSender) read(ctx context.Context, n *Node, query func(string) logstore.Query, yield func(logstore.Entry) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	merged := newMerge(ctx, n.cfg.Logs, l.services, q)
+	merged := newMerge(ctx, n.cfg.Logs, l.services, query)
 	for {
 		e, ok, err := merged.next()
 		if err != nil || !ok {

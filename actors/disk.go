@@ -33,16 +33,23 @@ type disk[T any] struct {
 }
 
 // parcel is a batch on its way to the disk. ack, if there is one, has room for the
-// one answer it gets: whether the batch was written.
+// one answer it gets.
 type parcel[T any] struct {
 	items  []T
 	weight int
-	ack    chan<- bool
+	shared bool // somebody else reads what the items point to
+	ack    chan<- receipt
 }
 
-func (p *parcel[T]) answer(kept bool) {
+// receipt says what has become of a batch.
+type receipt struct {
+	written bool
+	free    bool // nobody uses its memory any more
+}
+
+func (p *parcel[T]) answer(written bool) {
 	if p.ack != nil {
-		p.ack <- kept
+		p.ack <- receipt{written: written, free: !p.shared}
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 const (
 	// followerRoom is how many batches a follower may lag behind before it loses some,
 	// followerBytes how much memory they may take.
-	followerRoom  = 256
+	followerRoom  = 4096
 	followerBytes = 4 << 20
 )
 

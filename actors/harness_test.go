@@ -169,10 +169,11 @@ func (r *rig) event(kind, service string) eventRecord {
 	return eventRecord{}
 }
 
-// between returns the time from the last event of one type to that of another.
-func (r *rig) between(service, from, to string) time.Duration {
+// between returns the time from the last event of one type about db to that of
+// another.
+func (r *rig) between(from, to string) time.Duration {
 	r.t.Helper()
-	return r.event(to, service).Time.Sub(r.event(from, service).Time)
+	return r.event(to, "db").Time.Sub(r.event(from, "db").Time)
 }
 
 func (r *rig) state(id string) supervision.View {

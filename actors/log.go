@@ -67,27 +67,20 @@ func (a *logActor) write(c actor.Context, m writeLines) {
 		a.seq++
 		m.entries[i].Seq = a.seq
 	}
-	weight := m.bytes + len(m.entries)*lineBytes
+	p := parcel[logstore.Entry]{items: m.entries, weight: m.bytes + len(m.entries)*lineBytes, shared: len(a.followers) > 0, ack: m.done}
 	a.keep(m.entries)
-	a.publish(m.entries, weight)
-	p := parcel[logstore.Entry]{items: m.entries, weight: weight, ack: m.done}
+	if p.shared { // with entries of their own, as the writing parses those that it has
+		a.followers.publish(append([]logstore.Entry(nil), m.entries...), p.weight)
+	}
 	switch {
 	case a.drop:
-		p.answer(true)
+		m.done <- receipt{written: true}
 		p.ack = nil
 		a.disk.write(c, p)
 	case m.late && a.disk.busy():
 		a.disk.drop(p, nil)
 	default:
 		a.disk.write(c, p)
-	}
-}
-
-// publish hands lines to the followers. They get entries of their own, as the
-// writing parses those that it has.
-func (a *logActor) publish(batch []logstore.Entry, weight int) {
-	if len(a.followers) > 0 {
-		a.followers.publish(append([]logstore.Entry(nil), batch...), weight)
 	}
 }
 

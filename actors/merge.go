@@ -22,13 +22,13 @@ type source struct {
 	done    bool
 }
 
-// newMerge begins to read; ctx ends it.
-func newMerge(ctx context.Context, logs Logs, services []string, q logstore.Query) *merge {
+// newMerge begins to read what query says of each service; ctx ends it.
+func newMerge(ctx context.Context, logs Logs, services []string, query func(service string) logstore.Query) *merge {
 	m := &merge{}
 	for _, name := range services {
 		s := &source{entries: make(chan logstore.Entry, 64), err: make(chan error, 1)}
 		m.sources = append(m.sources, s)
-		o := logs.options(name)
+		o, q := logs.options(name), query(name)
 		aside(func() {
 			defer close(s.entries)
 			s.err <- read(ctx, o, q, s.entries)

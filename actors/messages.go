@@ -91,13 +91,13 @@ type (
 // root → records/journal.
 type writeEvents struct{ records []journal.Record }
 
-// output of a service → records/log/SERVICE; done, which has room for it, gets
-// whether the lines were written.
+// output of a service → records/log/SERVICE; done has room for the receipt, after
+// which the lines may be the sender's again.
 type writeLines struct {
 	entries []logstore.Entry
 	bytes   int  // of all lines
 	late    bool // the lines before them are still waited for
-	done    chan<- bool
+	done    chan<- receipt
 }
 
 // control → journal or log.
@@ -114,5 +114,5 @@ type (
 		recent []T
 	}
 	// flush is answered when all that came before it is on disk, or lost.
-	flush struct{ done chan<- bool }
+	flush struct{ done chan<- receipt }
 )

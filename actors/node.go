@@ -265,8 +265,18 @@ func (n *Node) flush() error {
 // flushOne waits until what a journal or log has taken down by now is on disk, or
 // was lost.
 func (n *Node) flushOne(ctx context.Context, pid *actor.PID) error {
-	_, err := askNow(ctx, n.at(pid), func(done chan<- bool) any { return flush{done} })
+	_, err := askNow(ctx, n.at(pid), func(done chan<- receipt) any { return flush{done} })
 	return err
+}
+
+// flushLogs does so for the logs of services.
+func (n *Node) flushLogs(ctx context.Context, services []string) error {
+	for _, name := range services {
+		if err := n.flushOne(ctx, n.services[supervision.ChildID(name)].logPID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // at is the address of an actor below records.

@@ -33,10 +33,21 @@ func TestAPanicOfAServicesActorIsAnAbnormalEndOfIt(t *testing.T) {
 		plan   fakePlan
 		do     func(r *rig)
 	}{
-		{method: "Start"}, {method: "Prober"}, {method: "Pid"}, {method: "StartedAt"}, {method: "Exited"}, {method: "Ready"},
-		{method: "Capture"}, {method: "Check"},
-		{method: "Signal", do: stop}, {method: "Exit", do: stop}, {method: "Exit", do: crash}, {method: "AwaitGone", do: crash},
-		{method: "Kill", do: crash}, {method: "PostStop", do: crash}, {method: "Release", do: stop},
+		{method: "Start"},
+		{method: "Prober"},
+		{method: "Pid"},
+		{method: "StartedAt"},
+		{method: "Exited"},
+		{method: "Ready"},
+		{method: "Capture"},
+		{method: "Check"},
+		{method: "Signal", do: stop},
+		{method: "Exit", do: stop},
+		{method: "Exit", do: crash},
+		{method: "AwaitGone", do: crash},
+		{method: "Kill", do: crash},
+		{method: "PostStop", do: crash},
+		{method: "Release", do: stop},
 		{method: "SignalLeft", do: stop, plan: fakePlan{born: func(p *fakeProcess) { p.leaves = true }}},
 		{method: "Left", do: stop, plan: fakePlan{deaf: true, born: func(p *fakeProcess) { p.plan.undead = p.inc == 1 }}},
 	} {

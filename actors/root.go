@@ -127,6 +127,7 @@ func (r *rootActor) carryOut(c actor.Context, cmd supervision.Command) {
 		if m.Type == supervision.NodeStopping && r.node.cfg.ShutdownTimeout > 0 {
 			r.tooLong.set(c, r.node.cfg.ShutdownTimeout, tooLong{m.Seq})
 		}
+	case supervision.SupervisorState, supervision.Report, supervision.Managed: // for who asks supervision as OTP is asked
 	}
 }
 

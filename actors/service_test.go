@@ -47,7 +47,7 @@ func TestACrashIsFollowedByABackOffAndAStart(t *testing.T) {
 		r.want("exited db/1", "supervisor.restarting root", "backoff db/1", "stopping web/1", "stopped web/1", "waiting web/1")
 		pass(10 * time.Second)
 		r.want("starting db/2", "started db/2", "ready db/2", "starting web/2", "started web/2", "ready web/2")
-		if got := r.between("db", "service.backoff", "service.starting"); got != time.Second {
+		if got := r.between("service.backoff", "service.starting"); got != time.Second {
 			t.Errorf("started after %v, want the delay of 1s", got)
 		}
 		back.last("db").exit(3, 0)
@@ -56,7 +56,7 @@ func TestACrashIsFollowedByABackOffAndAStart(t *testing.T) {
 			t.Errorf("got %q %v, want exit 3", e.Message, e.Attrs)
 		}
 		pass(10 * time.Second)
-		if got := r.between("db", "service.backoff", "service.starting"); got != 2*time.Second {
+		if got := r.between("service.backoff", "service.starting"); got != 2*time.Second {
 			t.Errorf("started after %v, want the delay doubled", got)
 		}
 		if p := back.last("db"); p.called("Release") != 0 || p.inc != 3 {
@@ -114,7 +114,7 @@ func TestAServiceIsReady(t *testing.T) {
 				}
 				pass(time.Second)
 				r.wantState("db", supervision.StateRunning, 1)
-				if got := r.between("db", "service.started", "service.ready"); got != tc.want {
+				if got := r.between("service.started", "service.ready"); got != tc.want {
 					t.Errorf("ready after %v, want %v", got, tc.want)
 				}
 			})
@@ -329,7 +329,7 @@ func TestWhatASignalCannotEndIsAskedAndKilledToo(t *testing.T) {
 		open(t, answer)
 		pass(30 * time.Second)
 		answered(t, answer, "")
-		if got := r.between("db", "service.stopping", "service.stopped"); got != 30*time.Second {
+		if got := r.between("service.stopping", "service.stopped"); got != 30*time.Second {
 			t.Errorf("gone after %v, want the grace of 30s", got)
 		}
 	})

@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -18,7 +20,7 @@ type logSink struct {
 	like    logstore.Entry // what its lines have in common
 	timeout time.Duration
 	timer   *time.Timer
-	done    chan bool
+	done    chan receipt
 	behind  bool
 }
 
@@ -32,41 +34,59 @@ func newLogSink(n *nodeContext, s *service, stream string, pid int) *logSink {
 // write returns when the lines are written or lost, or after the time that a
 // service may be kept waiting.
 func (s *logSink) write(at time.Time, lines []proc.Line) {
-	m := s.pack(at, lines)
 	if s.done == nil {
-		s.done = make(chan bool, 1)
+		s.done = make(chan receipt, 1)
 	}
-	m.done, m.late = s.done, s.behind
-	s.root.Send(s.to, m)
+	l := lots.Get().(*lot) //nolint:forcetypeassert // nothing else is in there
+	l.pack(s.like, at, lines)
+	s.root.Send(s.to, writeLines{entries: l.entries, bytes: len(l.text), late: s.behind, done: s.done})
 	if s.timer == nil {
 		s.timer = time.NewTimer(s.timeout)
 	} else {
 		s.timer.Reset(s.timeout)
 	}
 	select {
-	case written := <-s.done:
+	case r := <-s.done:
 		s.timer.Stop()
-		s.behind = s.behind && !written
+		s.behind = s.behind && !r.written
+		if r.free && cap(l.text) <= lotBytes && cap(l.entries) <= lotLines {
+			lots.Put(l)
+		}
 	case <-s.timer.C:
-		s.behind, s.done = true, nil // its answer is still to come
+		s.behind, s.done = true, nil // its receipt is still to come
 	}
 }
 
+// lot is the memory of a batch of lines.
+type lot struct {
+	entries []logstore.Entry
+	text    []byte
+}
+
+// A lot that is larger is not used again.
+const (
+	lotBytes = 256 << 10
+	lotLines = 4096
+)
+
+// lots are shared by all sinks, most of which are idle.
+var lots = sync.Pool{New: func() any { return new(lot) }}
+
 // pack copies lines, their texts into one piece.
-func (s *logSink) pack(at time.Time, lines []proc.Line) writeLines {
+func (l *lot) pack(like logstore.Entry, at time.Time, lines []proc.Line) {
 	size := 0
-	for _, l := range lines {
-		size += len(l.Data)
+	for _, line := range lines {
+		size += len(line.Data)
 	}
-	text := make([]byte, 0, size)
-	entries := make([]logstore.Entry, len(lines))
-	for i, l := range lines {
-		begin := len(text)
-		text = append(text, l.Data...)
-		e := &entries[i]
-		*e = s.like
-		e.Time, e.Partial, e.NoNewline = at, l.Partial, l.NoNewline
-		e.Line = text[begin:len(text):len(text)]
+	like.Time = at
+	l.text = slices.Grow(l.text[:0], size)
+	l.entries = slices.Grow(l.entries[:0], len(lines))[:len(lines)]
+	for i, line := range lines {
+		begin := len(l.text)
+		l.text = append(l.text, line.Data...)
+		e := &l.entries[i]
+		*e = like
+		e.Partial, e.NoNewline = line.Partial, line.NoNewline
+		e.Line = l.text[begin:len(l.text):len(l.text)]
 	}
-	return writeLines{entries: entries, bytes: size}
 }

@@ -108,7 +108,7 @@ func (w *worker) Receive(c actor.Context) {
 			w.signal(c, supervision.AllGone)
 		}
 	case emptied:
-		if m.incarnation == w.inc && !w.empty {
+		if m.incarnation == w.inc && w.awaited && !w.empty {
 			w.emptied(c)
 		}
 	case stuck:

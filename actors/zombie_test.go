@@ -26,7 +26,7 @@ type stage struct {
 	t *testing.T
 }
 
-func (s stage) spawn(name string, does scripted) address { return s.spawnTop(name, does) }
+func (s stage) spawn(does scripted) address { return s.spawnTop("a", does) }
 
 func (s stage) stop(a address) { s.system.Root.Stop(a.pid) }
 
@@ -63,6 +63,7 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 		check  func(t *testing.T, s stage)
 	}{
 		{"Z1: a restart resurrects what is stopping", func(t *testing.T, s stage) {
+			t.Helper()
 			started := 0
 			p := newParent(func(c actor.Context) {
 				switch c.Message().(type) {
@@ -85,7 +86,7 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 			s.mustStop(a)
 		}},
 		{"Z2: a panic in Stopping cancels the stop", func(_ *testing.T, s stage) {
-			a := s.spawn("a", func(c actor.Context) {
+			a := s.spawn(func(c actor.Context) {
 				if _, ok := c.Message().(*actor.Stopping); ok {
 					panic("in Stopping")
 				}
@@ -116,7 +117,8 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 			s.mustStop(a)
 		}},
 		{"Z5: what waits for a stop under way is let go at once", func(t *testing.T, s stage) {
-			a := s.spawn("a", func(c actor.Context) {
+			t.Helper()
+			a := s.spawn(func(c actor.Context) {
 				if _, ok := c.Message().(*actor.Stopping); ok {
 					<-time.After(time.Second)
 				}
@@ -129,6 +131,7 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 			s.mustStop(a)
 		}},
 		{"Z6: messages reach what is stopping", func(t *testing.T, s stage) {
+			t.Helper()
 			got := 0
 			p := newParent(func(c actor.Context) {
 				if _, ok := c.Message().(*actor.Stopping); ok {
@@ -151,14 +154,15 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 			}
 		}},
 		{"Z7: what is in the mailbox at the stop gets no answer", func(t *testing.T, s stage) {
-			a := s.spawn("a", func(c actor.Context) {
+			t.Helper()
+			a := s.spawn(func(c actor.Context) {
 				if _, ok := c.Message().(string); ok {
 					<-time.After(time.Second)
 				}
 			})
 			s.system.Root.Send(a.pid, "busy")
 			time.AfterFunc(500*time.Millisecond, func() { s.stop(a) })
-			_, err := ask(context.Background(), a, func(reply chan<- bool) any { return flush{reply} })
+			_, err := ask(context.Background(), a, func(reply chan<- receipt) any { return flush{reply} })
 			if !errors.Is(err, errGone) {
 				t.Errorf("got %v, want that nobody will answer", err)
 			}
@@ -166,8 +170,9 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 		}},
 		{"Z8: Stash turns messages round and loses them", noUseOf(`\.Stash\(|SetReceiveTimeout|AllForOne|ExponentialBackoff|RestartDirective|RestartChildren|EscalateFailure|BoundedDropping|actor\.Bounded\(`)},
 		{"Z9: StopFuture waits for ten seconds", func(t *testing.T, s stage) {
+			t.Helper()
 			noUseOf(`StopFuture|PoisonFuture|\.Poison\(|RequestFuture|\.Result\(\)`)(t, s)
-			a := s.spawn("a", func(c actor.Context) {
+			a := s.spawn(func(c actor.Context) {
 				if _, ok := c.Message().(*actor.Stopping); ok {
 					<-time.After(time.Minute)
 				}
@@ -179,6 +184,7 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 			s.mustStop(a)
 		}},
 		{"Z10: a name that is taken gives the other actor", func(t *testing.T, s stage) {
+			t.Helper()
 			panicked := make(chan any, 1)
 			p := newParent(func(actor.Context) {})
 			p.also = func(c actor.Context) {
