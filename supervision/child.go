@@ -214,6 +214,8 @@ type supervisor struct {
 	window   window
 	paused   bool
 	frozen   bool
+	patient  bool      // an order to stop waits in its mailbox
+	closing  bool      // it stops its children, to end
 	ending   *Ended    // it ends by itself
 	ended    EndReason // how its last life ended by itself
 	well     bool      // that life ended since significant children ended normally
@@ -229,13 +231,20 @@ type supervisor struct {
 
 func (s *supervisor) sequence() bool { return s.spec.Order == Sequence }
 
+// holdsOrders tells whether an order to stop waits in the mailbox of s.
+func (s *supervisor) holdsOrders() bool { return s.frozen || s.patient }
+
 // simple tells whether all children of s are made from one specification.
 func (s *supervisor) simple() bool { return s.spec.Strategy == SimpleOneForOne }
 
-// open tells whether children of s may start.
+// open tells whether s supervises: its children may start, and their ends are
+// judged.
 func (s *supervisor) open() bool {
-	p := s.self.phase
-	return (p == starting || p == up) && !s.self.mustStop && s.ending == nil
+	c := s.self
+	if !c.alive() || s.closing {
+		return false
+	}
+	return s.holdsOrders() || c.phase != stopping && !c.mustStop
 }
 
 func (s *supervisor) isPaused() bool {

@@ -154,7 +154,7 @@ func (m *Machine) exited(c *child, e ChildExited) {
 // ended: c is gone though nobody ordered it to stop.
 func (m *Machine) ended(c *child, e ChildExited) {
 	switch {
-	case !c.sup.open() && !c.sup.frozen:
+	case !c.sup.open():
 	case !c.sup.sequence():
 		m.judge(c, e)
 	case c.sup.starts(c) && c.failedToStart(e):

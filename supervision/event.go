@@ -42,7 +42,8 @@ type ChildExited struct {
 	Detail string
 	// Hopeless: a start that failed so fails every time (no such binary).
 	Hopeless bool
-	// Unexpected: an order to stop does not explain that end; it is reported.
+	// Unexpected: where it is to stop, that end is not what an order to stop brings
+	// about; it is reported.
 	Unexpected bool
 	Attrs      []Attr
 }

@@ -150,7 +150,7 @@ func (m *Machine) mark(c *child, cause uint64, why Reason, again bool) {
 	if !c.alive() {
 		return
 	}
-	if c.nested != nil && !c.nested.frozen {
+	if c.nested != nil && !c.nested.holdsOrders() {
 		for _, k := range slices.Backward(c.nested.children) {
 			m.mark(k, cause, why, again)
 		}

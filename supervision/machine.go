@@ -17,6 +17,9 @@ type Options struct {
 	Incarnations map[ChildID]uint64
 	// BestEffort: a service that fails while the node boots is left failed.
 	BestEffort bool
+	// Patient: an order to stop waits in the mailbox of a supervisor with order
+	// Sequence, as in OTP; else it overtakes what is under way.
+	Patient bool
 	// MaxParallelStarts limits the starts under way at once; 0: no limit.
 	MaxParallelStarts int
 }
@@ -87,6 +90,7 @@ func (m *Machine) build(n *Node, sup *supervisor) *child {
 	m.children[n.Spec.ID] = c
 	if n.IsSupervisor() {
 		c.nested = &supervisor{self: c, spec: n.Spec.Supervisor}
+		c.nested.patient = m.opt.Patient && c.nested.sequence()
 		for _, k := range n.Children {
 			c.nested.children = append(c.nested.children, m.build(k, c.nested))
 		}

@@ -100,7 +100,7 @@ func (m *Machine) manage(e Manage) {
 		m.do(Managed{Call: e.Call, Err: &UnknownChildError{e.Supervisor}})
 	case !c.nested.sequence():
 		m.answer(&e, CodeInvalid, "its order is not sequence")
-	case !c.alive() || !c.nested.frozen && !c.nested.open():
+	case !c.nested.open():
 		m.refuse(&e)
 	default:
 		c.nested.mailbox = append(c.nested.mailbox, message{call: &e})

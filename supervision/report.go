@@ -39,11 +39,6 @@ func (m *Machine) reportEnd(c *child, e ChildExited) {
 	}
 }
 
-// unexplained tells whether the end of a child that is to stop is to be reported.
-func (e *ChildExited) unexplained(ordered bool) bool {
-	return e.Unexpected || !ordered && e.Kind == Abnormal
-}
-
 // reportStop reports how a child ended that was to stop, if that was not so. In
 // sequence what dies before its turn is reported when that comes; children made
 // from one specification are reported together.
@@ -52,7 +47,7 @@ func (m *Machine) reportStop(c *child, e ChildExited, ordered bool) {
 	switch {
 	case ordered && !c.ran && e.Kind == Abnormal:
 		m.report(s, ReportStartError, c, e)
-	case !e.unexplained(ordered):
+	case !e.Unexpected:
 	case s.simple() && !s.open():
 		m.gather(s, e)
 	case s.inTurn() && !ordered:

@@ -130,3 +130,46 @@ func TestSignalIsTheCauseOfTheEndThatFollows(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+func TestPatientSupervisorsFinishARestartBeforeTheyStop(t *testing.T) {
+	tree := list(service("0"), nested(under("n", OneForAll, Sequence, service("a"), service("b"))), service("c"))
+	for patient, want := range map[bool]string{false: "*a -b +a -c -a -0", true: "*a -b +a -c +b -b -a -0"} {
+		w := newWorld(t, tree, Options{Patient: patient})
+		w.boot()
+		w.take()
+		w.startIn["a"] = time.Second
+		w.crash("a")
+		w.run(500 * time.Millisecond)
+		w.send(ShutDown{})
+		w.run(time.Minute)
+		w.want(want)
+		if w.ended == nil {
+			t.Error("the node has not ended")
+		}
+	}
+}
+
+func TestPatientSupervisorSupervisesUntilItsTurn(t *testing.T) {
+	w := newWorld(t, list(nested(under("n", OneForAll, Sequence, service("a"), service("b"))), service("c")), Options{Patient: true})
+	w.boot()
+	w.take()
+	w.stopIn["c"] = time.Second
+	w.send(ShutDown{})
+	w.run(0)
+	w.crash("a")
+	w.run(time.Minute)
+	w.want("-c *a -b +a +b -b -a")
+}
+
+func TestRetryIsDroppedWhereAGroupTakesTheChildOver(t *testing.T) {
+	w := booted(t, under("root", RestForOne, Sequence, service("a"), service("b")))
+	w.failures["a"], w.failures["b"] = 1, 1
+	w.send(Freeze{"root"})
+	w.crash("b", "a")
+	w.send(Thaw{"root"})
+	w.run(0)
+	w.want("*b *a +b !b +a !a +a +b")
+	if got := w.view("root").InWindow; got != 3 { // b, a, and a again
+		t.Errorf("%d restarts were counted, want 3", got)
+	}
+}

@@ -110,7 +110,7 @@ func (m *Machine) receive(s *supervisor, msg message) {
 	case msg.call != nil:
 		m.serve(s, msg.call)
 	case msg.stop:
-		m.stopSupervisor(s, msg.cause)
+		m.serveStop(s, msg.cause)
 	case c.inc != msg.inc || c.alive(): // it lives again
 	case msg.retry && c.rest == retrying:
 		m.restart(c)
@@ -191,9 +191,13 @@ func (s *supervisor) startables() []*child {
 	return list
 }
 
-// absorb takes the end of a child that still waits in the mailbox as part of the
-// stop of its group, where OTP finds it dead at its turn.
+// absorb takes what still waits in the mailbox about a child as part of the restart
+// of its group: the retry of its start, or its end, where OTP finds it dead at its
+// turn.
 func (m *Machine) absorb(c *child) {
+	if c.rest == retrying && !c.alive() {
+		m.setRest(c, pending)
+	}
 	if c.unjudged == nil {
 		return
 	}
@@ -208,7 +212,7 @@ func (m *Machine) absorb(c *child) {
 
 // outlive has the end of a child that nobody has judged reported at its turn.
 func (m *Machine) outlive(c *child) {
-	if e := c.unjudged; e != nil && e.unexplained(false) {
+	if e := c.unjudged; e != nil && e.Unexpected {
 		c.obituary = e
 		c.sup.last = max(c.sup.last, c.index)
 	}

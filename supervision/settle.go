@@ -64,7 +64,7 @@ func (c *child) mayStartAfter(others map[*child]bool) bool {
 // mayStop tells whether nothing that is to stop before c is alive.
 func (m *Machine) mayStop(c *child) bool {
 	s := c.sup
-	if s.self.mustStop && s.self.phase != stopping && s.ending == nil {
+	if s.self.mustStop && s.self.phase != stopping && s.ending == nil && !s.holdsOrders() {
 		return false // its supervisor's turn has not come
 	}
 	return c.blockers == 0 && (!s.inTurn() || m.lastInWay(s) == c)

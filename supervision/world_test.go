@@ -312,7 +312,7 @@ func (w *world) exit(id ChildID, inc uint64, kind ExitKind) {
 	}
 	l.alive, l.healthy, l.stuck = false, false, false
 	l.completed = kind == Normal
-	w.send(ChildExited{ID: id, Incarnation: inc, Kind: kind, Reason: ReasonExit, Detail: "exit"})
+	w.send(ChildExited{ID: id, Incarnation: inc, Kind: kind, Reason: ReasonExit, Detail: "exit", Unexpected: kind == Abnormal})
 }
 
 // crash ends the living incarnation of each child by itself, finish ends it well.

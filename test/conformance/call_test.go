@@ -15,14 +15,16 @@ var verbs = map[string]supervision.Verb{
 	"which_children": supervision.ManageList, "count_children": supervision.ManageCount,
 }
 
-// call makes a management call and returns its number.
-func (p *pure) call(do op) uint64 {
+// call makes a management call.
+func (p *pure) call(c *call) {
+	do := c.do
 	verb, known := verbs[do.Fn]
 	if !known {
 		p.t.Fatalf("call %q is not known", do.Fn)
 	}
 	sup := supervision.ChildID(do.Sup)
 	p.calls++
+	c.id = p.calls
 	e := supervision.Manage{
 		Call: p.calls, Supervisor: sup, Verb: verb, Child: supervision.ChildID(do.Child + do.Dyn), ByProcess: do.Dyn != "",
 	}
@@ -32,12 +34,43 @@ func (p *pure) call(do op) uint64 {
 			n = p.instance(do)
 		}
 		e.Spec = n.spec()
-		if p.procs[e.Spec.ID] == nil || !p.procs[e.Spec.ID].alive {
+		if p.nodes[e.Spec.ID] == nil {
 			p.learn(n, sup)
+		} else {
+			p.offered[e.Spec.ID] = n
 		}
 	}
 	p.send(e)
-	return e.Call
+}
+
+// accepted takes over the script of a child that is started by a call. One that is
+// there already is meant unless it was deleted, or is temporary: of such a one none
+// is kept.
+func (p *pure) accepted(id supervision.ChildID) {
+	n := p.offered[id]
+	if n != nil && (p.deleted[id] || p.nodes[id].Restart == "temporary") {
+		p.learn(n, p.above[id])
+		delete(p.offered, id)
+	}
+}
+
+// managed sees the answer to a call.
+func (p *pure) managed(a supervision.Managed) {
+	p.answers[a.Call] = a
+	for _, c := range p.asked {
+		if c.id != a.Call || c.do.Op != "call" {
+			continue
+		}
+		switch verbs[c.do.Fn] {
+		case supervision.ManageStart:
+			if c.do.Spec != nil {
+				delete(p.offered, supervision.ChildID(c.do.Spec.ID))
+			}
+		case supervision.ManageDelete:
+			p.deleted[supervision.ChildID(c.do.Child)] = a.Err == nil
+		case supervision.ManageTerminate, supervision.ManageRestart, supervision.ManageSpec, supervision.ManageList, supervision.ManageCount:
+		}
+	}
 }
 
 // instance is what a simple_one_for_one supervisor makes of its one specification.

@@ -32,6 +32,8 @@ type pure struct {
 	procs   map[supervision.ChildID]*process
 	nodes   map[supervision.ChildID]*node               // of services, by what was asked last
 	above   map[supervision.ChildID]supervision.ChildID // the supervisor of a child
+	offered map[supervision.ChildID]*node               // what a call asked to start
+	deleted map[supervision.ChildID]bool                // by a call
 	sups    map[supervision.ChildID]uint64              // living supervisors
 	calls   uint64
 	answers map[uint64]supervision.Managed
@@ -86,10 +88,10 @@ func newPure(t *testing.T, tr *trace) *pure {
 		t.Fatal(err)
 	}
 	p := &pure{
-		t: t, tree: tr.Tree, m: supervision.New(tree, supervision.Options{}), now: time.Unix(1000, 0),
+		t: t, tree: tr.Tree, m: supervision.New(tree, supervision.Options{Patient: true}), now: time.Unix(1000, 0),
 		procs: map[supervision.ChildID]*process{}, nodes: map[supervision.ChildID]*node{},
 		above: map[supervision.ChildID]supervision.ChildID{}, sups: map[supervision.ChildID]uint64{},
-		answers: map[uint64]supervision.Managed{},
+		answers: map[uint64]supervision.Managed{}, offered: map[supervision.ChildID]*node{}, deleted: map[supervision.ChildID]bool{},
 	}
 	p.learn(tr.Tree, "")
 	return p
@@ -98,7 +100,7 @@ func newPure(t *testing.T, tr *trace) *pure {
 // learn takes the scripts of a tree.
 func (p *pure) learn(n *node, above supervision.ChildID) {
 	id := supervision.ChildID(n.ID)
-	p.nodes[id], p.above[id] = n, above
+	p.nodes[id], p.above[id], p.deleted[id] = n, above, false
 	if n.isSupervisor() && n.Strategy != "simple_one_for_one" {
 		for _, k := range n.Children {
 			p.learn(k, id)
@@ -169,7 +171,7 @@ func (p *pure) perform(do op) error {
 	case "par":
 		for i, o := range do.Ops {
 			p.asked = append(p.asked, call{do: o})
-			p.after(time.Duration(o.AtMS)*time.Millisecond, nil, func() { p.asked[i].id = p.act(o) })
+			p.after(time.Duration(o.AtMS)*time.Millisecond, nil, func() { p.act(&p.asked[i]) })
 		}
 	case "wait":
 		if err := p.settle(p.now.Add(time.Duration(do.MS) * time.Millisecond)); err != nil {
@@ -181,10 +183,14 @@ func (p *pure) perform(do op) error {
 	return p.settle(time.Time{})
 }
 
-func (p *pure) one(do op) { p.asked = append(p.asked, call{do, p.act(do)}) }
+func (p *pure) one(do op) {
+	p.asked = append(p.asked, call{do: do})
+	p.act(&p.asked[len(p.asked)-1])
+}
 
-// act does one thing and returns the number of the call, if it is one.
-func (p *pure) act(do op) uint64 {
+// act does one thing.
+func (p *pure) act(c *call) {
+	do := c.do
 	id := supervision.ChildID(do.Child)
 	switch do.Op {
 	case "start_tree":
@@ -200,11 +206,10 @@ func (p *pure) act(do op) uint64 {
 			p.exit(p.procs[id], do.Reason)
 		}
 	case "call":
-		return p.call(do)
+		p.call(c)
 	default:
 		p.t.Fatalf("operation %q is not known", do.Op)
 	}
-	return 0
 }
 
 // crash ends a supervisor from outside, and with it everything below it.
@@ -243,114 +248,11 @@ func (p *pure) carryOut(cmd supervision.Command) {
 	case supervision.Report:
 		p.report(c)
 	case supervision.Managed:
-		p.answers[c.Call] = c
+		p.managed(c)
 	case supervision.Wake:
 		p.t.Errorf("%s waits %v before its restart", c.ID, c.After)
 	case supervision.KillChild, supervision.Reply, supervision.Held, supervision.Booted, supervision.Ended, supervision.Notice:
 	}
-}
-
-// start makes an attempt to start a process.
-func (p *pure) start(c supervision.StartChild) {
-	n := p.nodes[c.ID]
-	proc := &process{node: n, id: c.ID, inc: c.Incarnation}
-	p.procs[c.ID] = proc
-	a := attempt{Result: "ok"}
-	for i, s := range n.Start {
-		if uint64(i)+1 == c.Incarnation || s.Forever {
-			a = s
-			break
-		}
-	}
-	answer := func() { p.answerStart(proc, a) }
-	if a.DelayMS == 0 {
-		p.soon = append(p.soon, answer)
-		return
-	}
-	p.after(time.Duration(a.DelayMS)*time.Millisecond, nil, answer)
-}
-
-// answerStart answers an attempt. One that is under way cannot be called off: an
-// order to stop that has come meanwhile is served when the process runs.
-func (p *pure) answerStart(proc *process, a attempt) {
-	id, inc := proc.id, proc.inc
-	p.see(event{Ev: "start", Sup: string(p.above[id]), Child: string(id), N: inc, Result: a.Result, Reason: a.Reason})
-	switch a.Result {
-	case "ok":
-		proc.alive = true
-		if a.ExitAfterMS != nil {
-			p.after(time.Duration(*a.ExitAfterMS)*time.Millisecond, proc, func() { p.exit(proc, a.ExitReason) })
-		}
-		p.send(supervision.ChildStarted{ID: id, Incarnation: inc})
-		p.send(supervision.ChildReady{ID: id, Incarnation: inc})
-		if proc.stop != nil && proc.ordered.IsZero() {
-			p.stop(proc)
-		}
-	case "error":
-		p.send(supervision.ChildExited{ID: id, Incarnation: inc, Kind: supervision.Abnormal, Reason: supervision.ReasonSpawnError, Detail: a.Reason})
-	case "ignore":
-		p.send(supervision.ChildIgnored{ID: id, Incarnation: inc})
-	}
-}
-
-// stop carries an order to a process.
-func (p *pure) stop(proc *process) {
-	proc.ordered = p.now
-	e := event{Ev: "stop", Sup: string(p.above[proc.id]), Child: string(proc.id), N: proc.inc, How: "shutdown"}
-	rule := proc.stop.Shutdown
-	if rule.Mode == supervision.BrutalKill {
-		e.How = "kill"
-		p.see(e)
-		p.exit(proc, "killed")
-		return
-	}
-	p.see(e)
-	if on := proc.node.OnStop; !on.Ignore {
-		if on.DelayMS == 0 {
-			p.soon = append(p.soon, func() { p.exit(proc, on.Exit) })
-		} else {
-			p.after(time.Duration(on.DelayMS)*time.Millisecond, proc, func() { p.exit(proc, on.Exit) })
-		}
-	}
-	if rule.Mode == supervision.Timed {
-		p.after(rule.Grace, proc, func() {
-			e.How = "kill"
-			p.see(e)
-			p.exit(proc, "killed")
-		})
-	}
-}
-
-func (p *pure) exit(proc *process, reason string) {
-	if proc == nil || !proc.alive {
-		return
-	}
-	proc.alive = false
-	p.see(event{Ev: "exit", Child: string(proc.id), N: proc.inc, Reason: reason})
-	p.send(supervision.ChildExited{
-		ID: proc.id, Incarnation: proc.inc, Kind: kindOf(reason), Reason: supervision.ReasonExit, Detail: reason, Unexpected: !proc.node.expects(reason),
-	})
-}
-
-func kindOf(reason string) supervision.ExitKind {
-	switch reason {
-	case "normal":
-		return supervision.Normal
-	case "shutdown", "shutdown_term":
-		return supervision.ShutdownExit
-	}
-	return supervision.Abnormal
-}
-
-// expects tells whether an order to stop explains that end of a child.
-func (n *node) expects(reason string) bool {
-	switch {
-	case n.Restart != "permanent" && kindOf(reason) != supervision.Abnormal:
-		return true
-	case n.Shutdown == "brutal_kill":
-		return reason == "killed"
-	}
-	return reason == "shutdown"
 }
 
 // supervisorIs sees what became of a supervisor.
