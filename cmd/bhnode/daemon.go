@@ -197,7 +197,22 @@ func removeStale(path string) error {
 func (d *daemon) close() error {
 	err := d.host.Close()
 	if d.server != nil {
-		d.server.Stop()
+		d.stopServing()
 	}
 	return errors.Join(err, d.logFile.Close())
+}
+
+// stopServing lets the streams that have ended deliver what they sent last.
+func (d *daemon) stopServing() {
+	delivered := make(chan struct{})
+	go func() {
+		defer close(delivered)
+		d.server.GracefulStop()
+	}()
+	select {
+	case <-delivered:
+	case <-time.After(patience): // somebody does not read
+		d.server.Stop()
+		<-delivered
+	}
 }

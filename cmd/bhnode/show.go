@@ -213,8 +213,10 @@ func (s *show) startLines(services []*bhnodev1.Service) []string {
 		}
 		took := s.timing.took(svc.GetName(), s.d.app.now())
 		rows = append(rows, []cell{
-			{"  " + s.d.app.err.symbol(svc.GetState()), looks[svc.GetState()].style}, plain(svc.GetName()),
-			plain(stateWord(svc.GetState())), plain(took), {detailText(s.d.app.now(), svc), styleDim},
+			{"  " + s.d.app.err.symbol(svc.GetState()), looks[svc.GetState()].style},
+			plain(svc.GetName()),
+			plain(stateWord(svc.GetState())), plain(took),
+			{detailText(s.d.app.now(), svc), styleDim},
 		})
 	}
 	lines := s.d.app.err.columns(rows)

@@ -60,12 +60,12 @@ func (n *node) settle(all bool) bool {
 // snapshot is what status and tree say.
 type snapshot struct {
 	of       map[*service]*bhnodev1.Service
-	ended    map[*supervisor]bool // it does not run
-	services []*service
+	ended    map[*supervisor]bool // stopped, and not to start by itself
+	down     map[*supervisor]bool // not running, for whatever reason
 }
 
 func (n *node) snapshot() (snapshot, error) {
-	out := snapshot{of: map[*service]*bhnodev1.Service{}, ended: map[*supervisor]bool{}, services: n.p.services}
+	out := snapshot{of: map[*service]*bhnodev1.Service{}, ended: map[*supervisor]bool{}, down: map[*supervisor]bool{}}
 	status, tree, err := n.status()
 	if err != nil {
 		return out, err
@@ -77,6 +77,7 @@ func (n *node) snapshot() (snapshot, error) {
 	walk = func(t *bhnodev1.TreeNode) {
 		if s := n.p.supByName[t.GetName()]; s != nil {
 			out.ended[s] = t.GetState() == bhnodev1.ServiceState_SERVICE_STATE_STOPPED
+			out.down[s] = t.GetState() != bhnodev1.ServiceState_SERVICE_STATE_RUNNING
 		}
 		for _, k := range t.GetChildren() {
 			walk(k)
@@ -143,7 +144,7 @@ func (m *model) objection(s *service, got *bhnodev1.Service, now snapshot) strin
 			return "the journal has no reason"
 		}
 	case state == "stopped":
-		if st.dismissed == no && !m.hasEnded(s, now) {
+		if st.dismissed == no && !m.hasEnded(s, now) && !(now.anyDown(s) && m.follows(s)) {
 			return "the journal has no reason"
 		}
 	case state == "waiting":
@@ -174,8 +175,23 @@ func (m *model) mustWait(s *service) bool {
 			return true
 		}
 	}
+	return m.follows(s)
+}
+
+// follows tells whether one that takes it with it has `failed`.
+func (m *model) follows(s *service) bool {
 	for other, st := range m.of {
 		if other != s && st.failed && m.p.affected(other)[s] {
+			return true
+		}
+	}
+	return false
+}
+
+// anyDown tells whether a supervisor above does not run.
+func (now snapshot) anyDown(s *service) bool {
+	for sup := s.sup; sup != nil; sup = sup.parent {
+		if now.down[sup] {
 			return true
 		}
 	}

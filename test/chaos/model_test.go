@@ -188,7 +188,7 @@ func (m *model) takeService(s *service, st *state, e event) {
 		}
 	case "service.stopping":
 		expect(isStarting, isUp)
-		m.judgeStop(s, st, e)
+		m.judgeStop(s, e)
 		st.phase, st.stopCause, st.ordered = isStopping, e.Cause, e
 	case "service.stopped":
 		expect(isStopping)

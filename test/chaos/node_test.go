@@ -298,7 +298,9 @@ func (n *node) cleanUp() {
 	}
 	n.calls.Wait()
 	if n.follower != nil && n.follower.Process != nil {
-		<-n.followed
+		if err := <-n.followed; err != nil {
+			n.t.Log(err)
+		}
 	}
 	if n.instance != "" {
 		for _, p := range livingOf(n.instance) {

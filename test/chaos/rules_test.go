@@ -78,7 +78,7 @@ func (m *model) holdNames() []string {
 
 // judgeStop: a service is ordered to stop. For one cause dependents go first, and
 // in sequence what stands later.
-func (m *model) judgeStop(s *service, st *state, e event) {
+func (m *model) judgeStop(s *service, e event) {
 	goesBefore := func(p *service) bool {
 		on := m.of[p]
 		return on.stopCause == e.Cause && (on.phase == isStopping || on.phase == isDown)

@@ -35,10 +35,29 @@ var kinds = []struct {
 	weight int
 	kind   string
 }{
-	{20, "kill"}, {4, "kill-all-below"}, {4, "kill-child"}, {9, "freeze"}, {6, "exit-0"}, {12, "exit-1"}, {7, "deaf"}, {8, "ill"},
-	{10, "fail-starts"}, {3, "hang-start"}, {3, "signal"},
-	{6, "start"}, {5, "stop"}, {4, "stop-only"}, {5, "restart"}, {3, "restart-only"}, {2, "start-below"}, {1, "stop-below"},
-	{2, "restart-below"}, {3, "pause"}, {4, "resume"}, {1, "start-all"}, {1, "freeze-bhnode"},
+	{20, "kill"},
+	{4, "kill-all-below"},
+	{4, "kill-child"},
+	{9, "freeze"},
+	{6, "exit-0"},
+	{12, "exit-1"},
+	{7, "deaf"},
+	{8, "ill"},
+	{10, "fail-starts"},
+	{3, "hang-start"},
+	{3, "signal"},
+	{6, "start"},
+	{5, "stop"},
+	{4, "stop-only"},
+	{5, "restart"},
+	{3, "restart-only"},
+	{2, "start-below"},
+	{1, "stop-below"},
+	{2, "restart-below"},
+	{3, "pause"},
+	{4, "resume"},
+	{1, "start-all"},
+	{1, "freeze-bhnode"},
 }
 
 // newSchedule draws the faults of a seed.
