@@ -1,20 +1,11 @@
 package e2e
 
 import (
-	"context"
-	"net"
 	"os"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 )
 
 // detached has the node be ended when the test is, whoever started it.
@@ -112,9 +103,10 @@ services:
 func TestShutdownNowWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, `
+defaults: {health_check: {type: notify}, shutdown: {timeout: infinity}}
 services:
-  base: {command: [@self, ignore], shutdown: {timeout: infinity}}
-  above: {command: [@self, ignore, orphan=ignore], shutdown: {timeout: infinity}, depends_on: [base]}
+  base: {command: [@self, ignore, notify=READY=1]}
+  above: {command: [@self, ignore, "orphan=ignore,notify=READY=1"], depends_on: [base]}
 `)
 	n.up()
 	if _, stderr, code := n.cli("shutdown", "--timeout", "200ms"); code != 1 || !strings.Contains(stderr, "goes on") {
@@ -170,7 +162,7 @@ func TestExitCodesSayWhatHappened(t *testing.T) {
 services:
   well: {command: [@self]}
   ill: {command: [@self], health_check: {type: exec, target: [test, "!", -e, @dir/sick], interval: 20ms, retries: 1, on_unhealthy: report}}
-  slow: {command: [@self, slow=2s]}
+  slow: {command: [@self, notify=READY=1, slow=2s], health_check: {type: notify}}
 `)
 	expect := func(want int, args ...string) {
 		t.Helper()
@@ -233,106 +225,6 @@ func TestTwoBhnodesNeverRunOnOneRuntimeDirectory(t *testing.T) {
 	n.stop()
 	if got := n.read("lives"); got != "one\n" {
 		t.Errorf("the service was started %d times, want once", strings.Count(got, "one"))
-	}
-}
-
-func TestTheControlSocketSpeaksReflectionAndHealth(t *testing.T) {
-	t.Parallel()
-	n := newNode(t, `services: {it: {command: [@self]}}`)
-	n.up()
-	conn, err := grpc.NewClient("unix:"+n.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	health, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
-	if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-		t.Errorf("gRPC health says %v, %v", health, err)
-	}
-	stream, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.Send(&grpc_reflection_v1.ServerReflectionRequest{
-		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := stream.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var services []string
-	for _, s := range answer.GetListServicesResponse().GetService() {
-		services = append(services, s.GetName())
-	}
-	if !slices.Contains(services, "bhnode.v1.Node") {
-		t.Errorf("reflection lists %v", services)
-	}
-	n.stop()
-}
-
-func TestTheNineServicesAnswerOnTheirSockets(t *testing.T) {
-	t.Parallel()
-	n := newDefaultNode(t)
-	n.up()
-	for _, s := range n.status().Services {
-		conn, err := grpc.NewClient("unix:"+s.UnixSocket, grpc.WithTransportCredentials(insecure.NewCredentials()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		health, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
-		if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-			t.Errorf("%s answers %v, %v", s.Name, health, err)
-		}
-		cancel()
-		_ = conn.Close()
-	}
-	if !strings.Contains(n.stderr.String(), "critical path") {
-		t.Errorf("run does not print the critical path:\n%s", n.stderr)
-	}
-	n.stop()
-}
-
-func TestBhnodeTellsItsServiceManagerHowItIs(t *testing.T) {
-	t.Parallel()
-	n := newNode(t, `services: {it: {command: [@self, until=@dir/go, notify=READY=1], health_check: {type: notify}}}`)
-	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: n.path("manager"), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = socket.Close() }()
-	n.env = []string{"NOTIFY_SOCKET=" + n.path("manager"), "WATCHDOG_USEC=200000"}
-	heard := func() string {
-		t.Helper()
-		if err := socket.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		words := make([]byte, 4096)
-		size, err := socket.Read(words)
-		if err != nil {
-			t.Fatalf("bhnode tells nothing: %v\n%s", err, n.story())
-		}
-		return string(words[:size])
-	}
-	n.run()
-	if got := heard(); got != "WATCHDOG=1" {
-		t.Errorf("while it starts it says %q", got)
-	}
-	n.write("go", "")
-	for !strings.HasPrefix(heard(), "READY=1") {
-	}
-	if got := heard(); got != "WATCHDOG=1" {
-		t.Errorf("after it has started it says %q", got)
-	}
-	n.signal(syscall.SIGTERM)
-	for heard() != "STOPPING=1" {
-	}
-	if code := n.wait(); code != 0 {
-		t.Errorf("it exits with %d, want 0", code)
 	}
 }
 

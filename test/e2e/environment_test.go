@@ -278,7 +278,7 @@ services:
 	}
 	n.up()
 	as := func(args ...string) (string, int) {
-		cmd := exec.CommandContext(t.Context(), binary, args...)
+		cmd := exec.CommandContext(t.Context(), tool, args...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 		cmd.Dir = "/"
 		out, _ := cmd.CombinedOutput() // the exit code says it

@@ -69,6 +69,7 @@ func TestAServiceThatExitsAtOnceIsTriedAgainUntilTheBootFails(t *testing.T) {
 services:
   quitter:
     command: [@self, complain=no such table, exit=3]
+    health_check: {type: notify}
     restart: {max_restarts: 3, initial_delay: 0}
   after: {command: [@self], depends_on: [quitter]}
 `)
@@ -156,7 +157,8 @@ func TestPostStopIsToldHowTheServiceEnded(t *testing.T) {
 	n := newNode(t, `
 services:
   ends:
-    command: [@self, fail-first=1:@dir/lives]
+    command: [@self, fail-first=1:@dir/lives, notify=READY=1]
+    health_check: {type: notify}
     hooks: {post_stop: [sh, -c, 'echo "$BHNODE_REASON code=$BHNODE_EXIT_CODE signal=$BHNODE_SIGNAL of $BLACKHOLE_SERVICE" >> @dir/ends']}
     restart: {initial_delay: 0}
 `)

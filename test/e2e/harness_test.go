@@ -116,6 +116,7 @@ func (n *node) run() {
 	n.stdout.reset()
 	n.stderr.reset()
 	n.cmd = n.command(context.Background(), "run")
+	n.cmd.Path, n.cmd.Args[0] = binary, binary
 	if n.under != nil {
 		n.cmd.Path, n.cmd.Args = n.under[0], append(n.under, n.cmd.Args...)
 	}
@@ -212,7 +213,7 @@ func (n *node) command(ctx context.Context, args ...string) *exec.Cmd {
 	if n.config != "" {
 		args = append(args, "--config", n.config)
 	}
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Dir = n.dir
 	cmd.Env = append(os.Environ(), n.env...)
 	return cmd

@@ -50,7 +50,11 @@ services:
     health_check: {type: tcp}
     restart: {max_restarts: 0}
     shutdown: {timeout: 300ms}
-  deaf: {command: [@self, "child=ignore", ignore], shutdown: {timeout: 300ms}, depends_on: [web]}
+  deaf:
+    command: [@self, ignore, "child=ignore,notify=READY=1"]
+    health_check: {type: notify}
+    shutdown: {timeout: 300ms}
+    depends_on: [web]
 `)
 			n.up()
 			old := n.processes()
@@ -113,7 +117,10 @@ func TestOnDaemonDeathKillEndsTheMainProcessesAtOnce(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, `
 services:
-  deaf: {command: [@self, ignore, "session=ignore,pid=@dir/child", until=@dir/child], shutdown: {timeout: brutal_kill}}
+  deaf:
+    command: [@self, ignore, "session=ignore,notify=READY=1"]
+    health_check: {type: notify}
+    shutdown: {timeout: brutal_kill}
 `, "on_daemon_death: kill")
 	n.up()
 	main := watch(t, n.service("deaf").PID)

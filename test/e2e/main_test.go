@@ -1,18 +1,22 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-// binary is the bhnode that the tests run, self the test binary that is its services.
-var binary, self string
+// binary is the bhnode that runs a node, tool the one that all other commands are of,
+// self the test binary that is its services. Only the first is built for the race
+// detector where the tests are, as that takes its time to start.
+var binary, tool, self string
 
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "service" {
@@ -37,12 +41,15 @@ func buildAndRun(m *testing.M) int {
 	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
 		return complain(err)
 	}
-	binary, self = filepath.Join(dir, "bhnode"), filepath.Join(dir, "service")
-	args := slices.Concat([]string{"build"}, buildFlags, []string{"-o", binary, "github.com/blackhole/bhnode/cmd/bhnode"})
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		return complain(fmt.Errorf("cannot build bhnode: %w\n%s", err, out))
+	binary, tool, self = filepath.Join(dir, "bhnode"), filepath.Join(dir, "bhnode"), filepath.Join(dir, "service")
+	err = goTool(slices.Concat([]string{"build"}, buildFlags, []string{"-o", binary, program})...)
+	if len(buildFlags) > 0 {
+		tool = filepath.Join(dir, "tool")
+		err = errors.Join(err, goTool("build", "-o", tool, program), goTool("test", "-c", "-o", self, "."))
+	} else {
+		err = errors.Join(err, copyProgram(self))
 	}
-	if err := copyProgram(self); err != nil {
+	if err != nil {
 		return complain(err)
 	}
 	code := m.Run()
@@ -50,6 +57,16 @@ func buildAndRun(m *testing.M) int {
 		return complain(err)
 	}
 	return code
+}
+
+// program is the package of bhnode.
+const program = "github.com/blackhole/bhnode/cmd/bhnode"
+
+func goTool(args ...string) error {
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
 }
 
 func copyProgram(to string) error {

@@ -190,7 +190,7 @@ func TestAServiceWithoutACheckMustOutliveItsStart(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, `
 services:
-  short: {command: [@self, "fail-first=2:@dir/lives"], restart: {initial_delay: 0}}
+  short: {command: [sh, -c, 'echo life >> @dir/lives; test "$(wc -l < @dir/lives)" -gt 2 && exec sleep 1000'], restart: {initial_delay: 0}}
   above: {command: [@self], depends_on: [short]}
 `)
 	n.up()

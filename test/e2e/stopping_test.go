@@ -17,8 +17,8 @@ func TestAServiceThatIgnoresTERMIsKilledAfterItsTimeoutAndHoldsNobodyUp(t *testi
 	t.Parallel()
 	n := newNode(t, `
 services:
-  deaf: {command: [@self, ignore], shutdown: {timeout: 2s}}
-  polite: {command: [@self]}
+  deaf: {command: [@self, ignore, notify=READY=1], health_check: {type: notify}, shutdown: {timeout: 2s}}
+  polite: {command: [@self, notify=READY=1], health_check: {type: notify}}
   base: {command: [@self]}
   above: {command: [@self], depends_on: [base]}
 `)
@@ -43,7 +43,7 @@ func TestServicesThatIgnoreTERMAreKilledSideBySide(t *testing.T) {
 	const grace, many = 2 * time.Second, 8
 	services := "services:\n"
 	for i := range many {
-		services += fmt.Sprintf("  deaf%d: {command: [@self, ignore], shutdown: {timeout: %v}}\n", i, grace)
+		services += fmt.Sprintf("  deaf%d: {command: [@self, ignore, notify=READY=1], health_check: {type: notify}, shutdown: {timeout: %v}}\n", i, grace)
 	}
 	n := newNode(t, services)
 	n.up()
@@ -59,11 +59,12 @@ func TestServicesThatIgnoreTERMAreKilledSideBySide(t *testing.T) {
 func TestHowAServiceIsAskedToStopIsItsOwnChoice(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, `
+defaults: {health_check: {type: notify}}
 services:
-  int: {command: [@self], shutdown: {signal: SIGINT}}
-  brutal: {command: [@self], shutdown: {timeout: brutal_kill}}
-  patient: {command: [@self, slow=2s], shutdown: {timeout: infinity}}
-  hasty: {command: [@self, slow=1h], shutdown: {timeout: 1s}}
+  int: {command: [@self, notify=READY=1], shutdown: {signal: SIGINT}}
+  brutal: {command: [@self, notify=READY=1], shutdown: {timeout: brutal_kill}}
+  patient: {command: [@self, notify=READY=1, slow=2s], shutdown: {timeout: infinity}}
+  hasty: {command: [@self, notify=READY=1, slow=1h], shutdown: {timeout: 1s}}
 `)
 	n.up()
 	n.stop()
