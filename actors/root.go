@@ -64,10 +64,7 @@ func (r *rootActor) Receive(c actor.Context) {
 	case shutdown:
 		r.shutdown(c, m)
 	case signalService:
-		r.note(c, supervision.Notice{
-			Type: supervision.OperatorCommand, Service: m.id, Message: "signal " + string(m.id) + " " + proc.SignalName(m.signal),
-			Attrs: []supervision.Attr{{Key: "who", Value: m.who}},
-		})
+		r.noteCommand(c, "signal "+string(m.id)+" "+proc.SignalName(m.signal), m.who)
 		r.deliver(c, m.id, m)
 	case kept:
 		r.holds.kept(c, m)

@@ -59,9 +59,9 @@ func (n *node) settle(all bool) bool {
 
 // snapshot is what status and tree say.
 type snapshot struct {
-	of       map[*service]*bhnodev1.Service
-	ended    map[*supervisor]bool // stopped, and not to start by itself
-	down     map[*supervisor]bool // not running, for whatever reason
+	of    map[*service]*bhnodev1.Service
+	ended map[*supervisor]bool // stopped, and not to start by itself
+	down  map[*supervisor]bool // not running, for whatever reason
 }
 
 func (n *node) snapshot() (snapshot, error) {
