@@ -144,7 +144,7 @@ func (m *model) objection(s *service, got *bhnodev1.Service, now snapshot) strin
 			return "the journal has no reason"
 		}
 	case state == "stopped":
-		if st.dismissed == no && !m.hasEnded(s, now) && !(now.anyDown(s) && m.follows(s)) {
+		if st.dismissed == no && !m.hasEnded(s, now) && (!now.anyDown(s) || !m.follows(s)) {
 			return "the journal has no reason"
 		}
 	case state == "waiting":

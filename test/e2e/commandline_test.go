@@ -173,8 +173,17 @@ services:
 		}
 	}
 	for _, args := range [][]string{
-		{"status"}, {"health"}, {"tree"}, {"logs"}, {"events"}, {"stop", "well"}, {"restart", "well"}, {"pause", "root"}, {"resume", "root"},
-		{"signal", "well", "HUP"}, {"shutdown"},
+		{"status"},
+		{"health"},
+		{"tree"},
+		{"logs"},
+		{"events"},
+		{"stop", "well"},
+		{"restart", "well"},
+		{"pause", "root"},
+		{"resume", "root"},
+		{"signal", "well", "HUP"},
+		{"shutdown"},
 	} {
 		expect(3, args...)
 	}
@@ -182,12 +191,25 @@ services:
 	for want, commands := range map[int][][]string{
 		0: {{"status"}, {"status", "well"}, {"health"}, {"tree"}, {"logs"}, {"events"}, {"version"}, {"config", "validate"}, {"config", "show"}, {"--help"}},
 		2: {
-			{"nosuch"}, {"status", "--nosuch"}, {"status", "-o", "xml"}, {"stop"}, {"start", "--all", "well"}, {"signal", "well"},
-			{"restart"}, {"logs", "-n", "x"},
+			{"nosuch"},
+			{"status", "--nosuch"},
+			{"status", "-o", "xml"},
+			{"stop"},
+			{"start", "--all", "well"},
+			{"signal", "well"},
+			{"restart"},
+			{"logs", "-n", "x"},
 		},
 		4: {
-			{"status", "nosuch"}, {"health", "nosuch"}, {"logs", "nosuch"}, {"stop", "nosuch"}, {"start", "nosuch"}, {"restart", "nosuch"},
-			{"pause", "nosuch"}, {"resume", "nosuch"}, {"signal", "nosuch", "HUP"},
+			{"status", "nosuch"},
+			{"health", "nosuch"},
+			{"logs", "nosuch"},
+			{"stop", "nosuch"},
+			{"start", "nosuch"},
+			{"restart", "nosuch"},
+			{"pause", "nosuch"},
+			{"resume", "nosuch"},
+			{"signal", "nosuch", "HUP"},
 		},
 	} {
 		for _, args := range commands {

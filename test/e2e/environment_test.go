@@ -20,9 +20,10 @@ var private = []string{
 	"WATCHDOG_PID=1", "BHNODE_SECRET=1", "BLACKHOLE_OLD=1", "BLACKHOLE_SOCKET=/old", "BHNODE_ID=old/old/1",
 }
 
-// said waits for the last line of a service and returns all before it.
-func (n *node) said(service, last string) []string {
+// said waits for the last line of a service, a dot, and returns all before it.
+func (n *node) said(service string) []string {
 	n.t.Helper()
+	const last = "."
 	n.awaitLine(service, last)
 	all := messages(n.logLines(service))
 	return all[:slices.Index(all, last)]
@@ -69,7 +70,7 @@ services:
 			"BLACKHOLE_SERVICE=" + service, "BLACKHOLE_LOG_LEVEL=info", "BLACKHOLE_DATA_DIR=" + n.path("data/"+service),
 		}
 	}
-	if diff := cmp.Diff(slices.Sorted(slices.Values(mine("alone"))), n.said("alone", ".")); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(slices.Values(mine("alone"))), n.said("alone")); diff != "" {
 		t.Errorf("alone: -want +got\n%s", diff)
 	}
 	want := []string{
@@ -80,7 +81,7 @@ services:
 		"FILED=from $HOME", "GOMEMLIMIT=92160KiB", "KEPT=kept = as it is", "NOTIFY_SOCKET=" + n.path("run/svc/full/notify.sock"),
 		"NUMBER=7", "PLAIN=a b", "WHERE=full on " + port + " beside " + n.path("db.sock"),
 	}
-	if diff := cmp.Diff(want, n.said("full", ".")); diff != "" {
+	if diff := cmp.Diff(want, n.said("full")); diff != "" {
 		t.Errorf("full: -want +got\n%s", diff)
 	}
 	n.stop()
@@ -105,7 +106,7 @@ services:
 	want = append(want, "BHNODE_ID="+n.name+"/heir/1", "BHNODE_INSTANCE="+n.instance(),
 		"BLACKHOLE_SERVICE=heir", "BLACKHOLE_LOG_LEVEL=info", "BLACKHOLE_DATA_DIR="+n.path("data/heir"))
 	want = slices.DeleteFunc(want, func(v string) bool { return strings.HasPrefix(v, "PWD=") })
-	got := slices.DeleteFunc(n.said("heir", "."), func(v string) bool { return strings.HasPrefix(v, "PWD=") })
+	got := slices.DeleteFunc(n.said("heir"), func(v string) bool { return strings.HasPrefix(v, "PWD=") })
 	if diff := cmp.Diff(slices.Sorted(slices.Values(want)), got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
@@ -140,7 +141,7 @@ services:
 		"it ${BLACKHOLE_PORT} " + n.path("run/svc/it/config.yaml") + " x: [y] ${BLACKHOLE_SERVICE} $5",
 		"uid=" + strconv.Itoa(os.Getuid()) + " gid=" + strconv.Itoa(os.Getgid()) + " leader=true dir=" + n.path("work") + " stdin=/dev/null" + umask(),
 	}
-	said := n.said("it", ".")
+	said := n.said("it")
 	if diff := cmp.Diff(want, said[:2]); diff != "" {
 		t.Errorf("what it was given: -want +got\n%s", diff)
 	}
@@ -236,7 +237,7 @@ services:
 	}
 	n.env = []string{"E2E_OURS=1"}
 	n.up()
-	said := n.said("theirs", ".")
+	said := n.said("theirs")
 	want := "uid=" + strconv.Itoa(uid) + " gid=" + strconv.Itoa(gid) + " leader=true dir=" + n.path("data/theirs") + " stdin=/dev/null" + umask()
 	if said[0] != want {
 		t.Errorf("it says %q, want %q", said[0], want)

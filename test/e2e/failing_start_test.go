@@ -22,9 +22,9 @@ func attrs(events []event, name string) []string {
 	return out
 }
 
-// failsToBoot runs the node to its end, which must be that of a failed boot, and
-// returns what it said.
-func (n *node) failsToBoot(says ...string) string {
+// failsToBoot runs the node to its end, which must be that of a failed boot and say
+// those texts.
+func (n *node) failsToBoot(says ...string) {
 	n.t.Helper()
 	n.run()
 	if code := n.wait(); code != 1 {
@@ -35,7 +35,6 @@ func (n *node) failsToBoot(says ...string) string {
 			n.t.Errorf("bhnode does not say %q\n%s", text, n.stderr)
 		}
 	}
-	return n.stderr.String()
 }
 
 func TestAServiceThatNeverBecomesHealthyIsTriedAgainUntilTheBootFails(t *testing.T) {

@@ -126,7 +126,7 @@ func checkCounted(t *testing.T, lines []logLine) {
 }
 
 // awaitLine waits until a service has said something.
-func (n *node) awaitLine(service, text string) logLine {
+func (n *node) awaitLine(service, text string) {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -146,9 +146,8 @@ func (n *node) awaitLine(service, text string) logLine {
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
 		if l := parse[logLine](n.t, lines.Text()); l.Message == text {
-			return l
+			return
 		}
 	}
 	n.t.Fatalf("%s has not said %q: %v\n%s", service, text, lines.Err(), n.story())
-	return logLine{}
 }

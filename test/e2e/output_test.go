@@ -115,6 +115,7 @@ services:
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	n.eventually("follower that has caught up", func() bool { return strings.Count(out.String(), "\n") == 3000 })
 	before := n.kill("talker", syscall.SIGKILL)
 	n.awaitAfter(before, "service.ready", "talker", 2)
 	n.do("restart", "talker")
