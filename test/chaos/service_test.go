@@ -56,7 +56,9 @@ func serve(args []string) {
 		case "once":
 			once = true
 		case "child":
-			l.bear(lock, value)
+			if value != "no" {
+				l.bear(lock, value)
+			}
 		}
 	}
 	if once {
