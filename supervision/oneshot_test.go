@@ -81,3 +81,17 @@ func TestUnhealthyIsShownAndStopsNobody(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+func TestOneShotStaysDoneInANewLifeOfItsSupervisor(t *testing.T) {
+	for _, order := range []Order{Graph, Sequence} {
+		n := under("n", OneForOne, order, typed(Transient, service("migrate")), through(WhenCompleted, false, service("web", "migrate")), service("db"))
+		w := newWorld(t, under("root", OneForOne, order, nested(intense(n, 0))), Options{})
+		w.finishes["migrate"] = true
+		w.boot()
+		w.take()
+		w.crash("db")
+		w.run(0)
+		w.want("*db -web +web +db")
+		w.wantStates("migrate:completed")
+	}
+}
