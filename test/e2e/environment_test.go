@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
@@ -260,6 +261,47 @@ services:
 	}
 	n.do("stop", "theirs")
 	if err := os.Remove(n.path("run/svc/theirs/s.sock")); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	n.stop()
+}
+
+func TestGroupsOfAServiceAndOfTheNode(t *testing.T) {
+	t.Parallel()
+	uid, own := nobody(t)
+	gids := map[string]int{}
+	for _, name := range []string{"daemon", "sys"} {
+		g, err := user.LookupGroup(name)
+		if err != nil {
+			t.Skipf("there are not enough groups here: %v", err)
+		}
+		if gids[name], err = strconv.Atoi(g.Gid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := newNode(t, `
+services:
+  grouped: {command: [@self, self, print=., own], user: nobody, group: daemon, unix_socket: @dir/run/svc/grouped/s.sock, health_check: {type: tcp}}
+  plain: {command: [@self], user: "`+strconv.Itoa(uid)+`"}
+`, "group: sys")
+	if err := os.Chmod(n.dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	n.up()
+	if said, want := n.said("grouped"), fmt.Sprintf("uid=%d gid=%d ", uid, gids["daemon"]); !strings.HasPrefix(said[0], want) {
+		t.Errorf("it says %q, want %q", said[0], want)
+	}
+	for path, want := range map[string]int{"run/svc/grouped": gids["sys"], "run/svc/plain": gids["sys"], "data/grouped": gids["daemon"], "data/plain": own} {
+		info, err := os.Stat(n.path(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := int(info.Sys().(*syscall.Stat_t).Gid); got != want {
+			t.Errorf("%s belongs to group %d, want %d", path, got, want)
+		}
+	}
+	n.do("stop", "grouped")
+	if err := os.Remove(n.path("run/svc/grouped/s.sock")); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
 	n.stop()
