@@ -38,7 +38,7 @@ services:
 
 func TestRunDetachedThatFailsSaysWhy(t *testing.T) {
 	t.Parallel()
-	n := newNode(t, `services: {bad: {command: [@self, complain=the disk is gone, exit=1], restart: {max_restarts: 0}}}`)
+	n := newNode(t, `services: {bad: {command: [@self, complain=the disk is gone, exit=1], health_check: {type: notify}, restart: {max_restarts: 0}}}`)
 	_, stderr, code := n.cli("run", "--detach")
 	if code != 1 {
 		t.Errorf("it exits with %d, want 1", code)
