@@ -27,7 +27,7 @@ func TestTheAPIShowsTheNode(t *testing.T) {
 	if err != nil || node.GetName() != "n" || node.GetState() != bhnodev1.NodeState_NODE_STATE_READY || int(node.GetPid()) != os.Getpid() || node.GetConfig() != "test" {
 		t.Errorf("got %v, %v", node, err)
 	}
-	s.back.last("db").say("one", "two")
+	s.say("db", "one", "two")
 	s.back.last("cache").exit(3, 0)
 	e := s.await("service.backoff", "cache")
 	if e.GetAttrs().GetFields()["delay_seconds"].GetNumberValue() != 1 || e.GetCause() == 0 {

@@ -166,7 +166,8 @@ func (n *nodeContext) start() *Node {
 func (n *nodeContext) spawnTop(name string, a actor.Actor) address {
 	gone := make(chan struct{})
 	failed := &stopFailed{func(reason any) { n.tellEnded(Outcome{Panic: reason}) }}
-	props := actor.PropsFromProducer(func() actor.Actor { return a }, guard(gone, n.log), actor.WithGuardian(failed))
+	props := actor.PropsFromProducer(func() actor.Actor { return a }, guard(gone, n.log),
+		actor.WithMailbox(newMailbox), actor.WithGuardian(failed))
 	pid, err := n.system.Root.SpawnNamed(props, name)
 	if err != nil {
 		panic(err) //nolint:forbidigo // a name of ours that is taken: a bug

@@ -31,7 +31,8 @@ type respawn struct{ name string }
 // spawn starts the actor of a child.
 func (n *nursery) spawn(c actor.Context, name string) *actor.PID {
 	n.births[name] = time.Now()
-	pid, err := c.SpawnNamed(actor.PropsFromProducer(n.producers[name], guard(nil, n.log)), name)
+	props := actor.PropsFromProducer(n.producers[name], guard(nil, n.log), actor.WithMailbox(newMailbox))
+	pid, err := c.SpawnNamed(props, name)
 	if err != nil {
 		panic(err) //nolint:forbidigo // a name of ours that is taken: a bug
 	}

@@ -243,12 +243,11 @@ func TestIdleServicesAreCheap(t *testing.T) {
 	}
 	defer n.Close()
 	<-n.Booted()
-	before, memory := usage()
-	if each := float64(before) / 1000; each > 3.1 {
+	goroutines, heap := usage()
+	if each := float64(goroutines) / 1000; each > 3.1 {
 		t.Errorf("%.1f goroutines a service, want 3: stdout, stderr, its end", each)
 	}
-	t.Logf("%d goroutines, %d KiB in use", before, memory>>10)
-	if memory > 40<<20 {
-		t.Errorf("%d MiB in use for 1000 services", memory>>20)
+	if heap > 25<<20 {
+		t.Errorf("%d MiB in use for 1000 services, want 25 at most", heap>>20)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -105,6 +106,21 @@ func (s *served) up() *served {
 	s.t.Helper()
 	s.await(supervision.NodeReady, "")
 	return s
+}
+
+// say has a service print lines and returns when its log has them.
+func (s *served) say(name string, lines ...string) {
+	s.t.Helper()
+	s.back.last(name).say(lines...)
+	for {
+		got, err := s.node.LastLines(s.ctx(), name)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if len(got) >= len(lines) && slices.Equal(got[len(got)-len(lines):], lines) {
+			return
+		}
+	}
 }
 
 func wantCode(t *testing.T, err error, want codes.Code) {

@@ -36,6 +36,9 @@ func TestShutdownEndsTheNodeAndItsStreams(t *testing.T) {
 			if _, err := logs.Recv(); err != nil { // it follows
 				t.Fatal(err)
 			}
+			if _, err := events.Recv(); err != nil {
+				t.Fatal(err)
+			}
 			s.back.last("db").say("bye")
 			if _, err := s.Shutdown(s.ctx(), &bhnodev1.ShutdownRequest{Now: now}); err != nil {
 				t.Fatal(err)
@@ -323,7 +326,7 @@ func TestLongLinesFitIntoMessages(t *testing.T) {
 	p := s.back.last("a")
 	long := strings.Repeat("x", 1<<20)
 	p.say(long, long, long, long, long, long)
-	p.say("end")
+	s.say("a", "end")
 	stream, err := s.StreamLogs(s.ctx(), &bhnodev1.StreamLogsRequest{Follow: true})
 	if err != nil {
 		t.Fatal(err)

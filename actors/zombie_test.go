@@ -3,9 +3,11 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -204,6 +206,20 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 			}
 			s.stop(a)
 			s.mustStop(a)
+		}},
+		{"a name is known before its actor can take a message", func(t *testing.T, s stage) {
+			t.Helper()
+			var got []string
+			a := scripted(func(c actor.Context) { got = append(got, fmt.Sprintf("%T", c.Message())) })
+			early := actor.WithOnInit(func(c actor.Context) {
+				s.system.Root.Send(c.Self(), "early")
+				s.system.Root.Stop(c.Self())
+			})
+			_, err := s.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return a }, actor.WithMailbox(newMailbox), early), "a")
+			pass(time.Second)
+			if want := []string{"*actor.Started", "*actor.Stopping", "*actor.Stopped"}; err != nil || !slices.Equal(got, want) {
+				t.Errorf("got %v, %v, want %v", got, err, want)
+			}
 		}},
 	} {
 		t.Run(tc.defect, func(t *testing.T) {
