@@ -77,7 +77,7 @@ func (s *served) dial(path string) *grpc.ClientConn {
 
 // ctx bounds what a test waits for.
 func (s *served) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	s.t.Cleanup(cancel)
 	return ctx
 }

@@ -216,7 +216,7 @@ func TestARawLogHasNoStreamsToChooseFrom(t *testing.T) {
 // each line once, in order.
 func TestThePastAndThePresentMeetUnderLoad(t *testing.T) {
 	s := logging(t, nil, def{name: "a"}, def{name: "b"})
-	const lines = 20000
+	const lines = 5000
 	for _, name := range []string{"a", "b"} {
 		p := s.back.last(name)
 		go func() {
@@ -232,14 +232,14 @@ func TestThePastAndThePresentMeetUnderLoad(t *testing.T) {
 			}
 		}()
 	}
-	late := time.NewTicker(300 * time.Millisecond)
+	late := time.NewTicker(100 * time.Millisecond)
 	defer late.Stop()
-	done := make(chan error, 5)
-	for range 5 {
+	done := make(chan error, 4)
+	for range 4 {
 		go func() { done <- s.follow(lines) }()
 		<-late.C
 	}
-	for range 5 {
+	for range 4 {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
