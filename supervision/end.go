@@ -157,7 +157,7 @@ func (m *Machine) ended(c *child, e ChildExited) {
 	case !c.sup.open():
 	case !c.sup.sequence():
 		m.judge(c, e)
-	case c.sup.starts(c) && c.failedToStart(e):
+	case c.sup.starts(c) && c.failedToStart(e) && (c.sup.self.phase == starting || c.spec().Restart.After(e.Kind)):
 		m.startFailed(c, e)
 	default:
 		c.unjudged = &e

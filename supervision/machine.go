@@ -201,7 +201,14 @@ func (m *Machine) noteOf(c *child, kind string, cause uint64, message string, at
 	} else {
 		n.Service = c.id()
 	}
-	c.cause = m.note(n)
+	seq := m.note(n)
+	switch kind {
+	case ServiceStarted, ServiceReady, ServiceHealthy, ServiceUnhealthy:
+		if c.mustStop && c.phase != stopping {
+			return
+		}
+	}
+	c.cause = seq
 }
 
 func (m *Machine) noteSupervisor(s *supervisor, kind string, cause uint64, message string, attrs ...Attr) uint64 {
