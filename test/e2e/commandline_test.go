@@ -10,7 +10,7 @@ import (
 
 // detached has the node be ended when the test is, whoever started it.
 func (n *node) detached() {
-	n.t.Cleanup(func() { n.cli("shutdown", "--now") })
+	n.t.Cleanup(func() { n.cli("shutdown", "--now", "--socket", n.socket) })
 }
 
 func TestRunDetachedReturnsOnceAllAreHealthy(t *testing.T) {
@@ -39,6 +39,7 @@ services:
 func TestRunDetachedThatFailsSaysWhy(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, `services: {bad: {command: [@self, complain=the disk is gone, exit=1], health_check: {type: notify}, restart: {max_restarts: 0}}}`)
+	n.detached()
 	_, stderr, code := n.cli("run", "--detach")
 	if code != 1 {
 		t.Errorf("it exits with %d, want 1", code)
