@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/blackhole/bhnode/proc"
+	"github.com/blackhole/bhnode/supervision"
 )
 
 const (
@@ -152,7 +153,7 @@ func (b *body) abandon(n *nodeContext, s *service) {
 		ctx, cancel := context.WithTimeout(context.Background(), killTime)
 		defer cancel()
 		if b.process.AwaitGone(ctx) == nil {
-			b.end(s, "")
+			b.end(s, string(supervision.ReasonExit))
 		}
 	})
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // Between supervisors and services go the events and commands of supervision as
-// they are. The rest is below: who sends it → who receives it.
+// they are. The rest is below: who sends it → who receives it. What only one file
+// sends and receives stands there: broken, respawn, landed, earlier and kept.
 
 // control → root.
 type (
