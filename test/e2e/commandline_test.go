@@ -163,7 +163,7 @@ func TestExitCodesSayWhatHappened(t *testing.T) {
 services:
   well: {command: [@self]}
   ill: {command: [@self], health_check: {type: exec, target: [test, "!", -e, @dir/sick], interval: 20ms, retries: 1, on_unhealthy: report}}
-  slow: {command: [@self, notify=READY=1, slow=2s], health_check: {type: notify}}
+  slow: {command: [@self, slow=2s, notify=READY=1], health_check: {type: notify}}
 `)
 	expect := func(want int, args ...string) {
 		t.Helper()

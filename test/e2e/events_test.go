@@ -165,8 +165,14 @@ func (n *node) events(fits func(event) bool) []event {
 	return slices.DeleteFunc(n.log.all(), func(e event) bool { return !fits(e) })
 }
 
-// since are the events after one, in order.
+// since are the events after one, in order. What a command has brought about is among
+// them once the command has ended.
 func (n *node) since(after event) []event {
+	n.t.Helper()
+	if last, _, code := n.cli("events", "-n", "1", "-o", "json"); code == 0 && last != "" {
+		seq := parse[event](n.t, last).Seq
+		n.awaitWhere("the last event", func(e event) bool { return e.Seq >= seq })
+	}
 	return n.events(func(e event) bool { return e.Seq > after.Seq })
 }
 

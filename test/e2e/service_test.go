@@ -100,7 +100,6 @@ var steps = map[string]func(arg string){
 			<-time.After(duration(d))
 			exit(0)
 		}()
-		select {}
 	},
 	// grpc, http and tcp answer health checks on the service's socket; not well
 	// while there is the file.

@@ -63,8 +63,8 @@ defaults: {health_check: {type: notify}}
 services:
   int: {command: [@self, notify=READY=1], shutdown: {signal: SIGINT}}
   brutal: {command: [@self, notify=READY=1], shutdown: {timeout: brutal_kill}}
-  patient: {command: [@self, notify=READY=1, slow=2s], shutdown: {timeout: infinity}}
-  hasty: {command: [@self, notify=READY=1, slow=1h], shutdown: {timeout: 1s}}
+  patient: {command: [@self, slow=2s, notify=READY=1], shutdown: {timeout: infinity}}
+  hasty: {command: [@self, slow=1h, notify=READY=1], shutdown: {timeout: 1s}}
 `)
 	n.up()
 	n.stop()
