@@ -216,6 +216,7 @@ type supervisor struct {
 	frozen   bool
 	patient  bool      // an order to stop waits in its mailbox
 	closing  bool      // it stops its children, to end
+	waited   bool      // in this life a child below it waited for a condition
 	ending   *Ended    // it ends by itself
 	ended    EndReason // how its last life ended by itself
 	well     bool      // that life ended since significant children ended normally

@@ -23,10 +23,13 @@ func (f *forest) pick(name string, most int) int { return rapid.IntRange(0, most
 func (f *forest) supervisor(id ChildID, depth int) SupervisorSpec {
 	s := SupervisorSpec{
 		ID: id, Strategy: Strategy(f.pick("strategy", 2)), Order: Order(f.pick("order", 1)),
-		Intensity: Intensity{Max: []int{1000, 1000, 3, 1, 0}[f.pick("max", 4)], Period: 10 * time.Second},
+		Intensity: Intensity{Max: []int{5, 5, 3, 1, 0}[f.pick("max", 4)], Period: 10 * time.Second},
 	}
 	if f.graph {
 		s.Order = Graph
+	}
+	if depth == 0 { // limits multiply by level
+		s.Intensity.Max *= 8
 	}
 	if f.pick("auto", 9) == 0 {
 		s.AutoShutdown = AutoShutdown(1 + f.pick("mode", 1))

@@ -74,6 +74,9 @@ func (s *supervisor) busy() bool {
 
 // waits tells whether a child anywhere below s waits for a condition.
 func (s *supervisor) waits() bool {
+	if !s.waited {
+		return false
+	}
 	for _, c := range s.children {
 		if c.waits && !c.alive() && c.rest == pending || c.nested != nil && c.alive() && c.nested.waits() {
 			return true

@@ -247,7 +247,8 @@ func (m *Machine) wait(c *child) {
 	if text := c.waitsFor(); text != "" {
 		c.waits = true
 		m.noteOf(c, ServiceWaiting, c.cause, text)
-		for s := c.sup.self.sup; s != nil; s = s.self.sup {
+		for s := c.sup; s != nil; s = s.self.sup {
+			s.waited = true
 			m.touchLate(s) // it may not be busy any more
 			m.touch(s.self)
 		}

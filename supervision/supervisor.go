@@ -24,7 +24,7 @@ func (m *Machine) startSupervisor(s *supervisor) {
 	m.restoreChildren(s)
 	s.window.clear()
 	s.ending, s.ended, s.well, s.failed, s.hopeless = nil, EndOrdered, false, false, false
-	s.settled, s.unclean, s.closing = 0, nil, false
+	s.settled, s.unclean, s.closing, s.waited = 0, nil, false, false
 	m.dropWork(s)
 	for _, c := range s.children {
 		if c.alive() {

@@ -139,6 +139,9 @@ func (w *world) wantStates(want string) {
 
 func (w *world) send(ev Event) {
 	w.events = append(w.events, stamped{w.now, ev})
+	if len(w.events) > 500_000 {
+		w.t.Fatalf("it does not come to rest")
+	}
 	marked := map[*child]bool{}
 	for _, c := range w.m.all() {
 		marked[c] = c.mustStop
