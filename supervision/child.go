@@ -215,6 +215,7 @@ type supervisor struct {
 	paused   bool
 	frozen   bool
 	patient  bool      // an order to stop waits in its mailbox
+	ordered  bool      // one waits there
 	closing  bool      // it stops its children, to end
 	waited   bool      // in this life a child below it waited for a condition
 	ending   *Ended    // it ends by itself
@@ -232,8 +233,8 @@ type supervisor struct {
 
 func (s *supervisor) sequence() bool { return s.spec.Order == Sequence }
 
-// holdsOrders tells whether an order to stop waits in the mailbox of s.
-func (s *supervisor) holdsOrders() bool { return s.frozen || s.patient }
+// holdsOrders tells whether an order to stop waits in the mailbox of s, or would.
+func (s *supervisor) holdsOrders() bool { return s.frozen || s.patient || s.ordered }
 
 // simple tells whether all children of s are made from one specification.
 func (s *supervisor) simple() bool { return s.spec.Strategy == SimpleOneForOne }

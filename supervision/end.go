@@ -157,7 +157,7 @@ func (m *Machine) ended(c *child, e ChildExited) {
 	case !c.sup.open():
 	case !c.sup.sequence():
 		m.judge(c, e)
-	case c.sup.starts(c) && c.failedToStart(e) && (c.sup.self.phase == starting || c.spec().Restart.After(e.Kind)):
+	case c.sup.starts(c) && c.failedToStart(e) && c.sup.dealsWith(c, e):
 		m.startFailed(c, e)
 	default:
 		c.unjudged = &e
@@ -174,6 +174,12 @@ func (c *child) failedToStart(e ChildExited) bool {
 // starts tells whether c, which has ended, was being started by s.
 func (s *supervisor) starts(c *child) bool {
 	return s.op != nil && slices.Contains(s.op.starts, c)
+}
+
+// dealsWith tells whether s does something about a failed start of c at once: it
+// fails itself, answers the call that asked for it, or tries again.
+func (s *supervisor) dealsWith(c *child, e ChildExited) bool {
+	return s.self.phase == starting || s.op.call != nil || c.spec().Restart.After(e.Kind)
 }
 
 // noteExit notes the end of a life. What nobody asked for has no cause but the

@@ -151,7 +151,6 @@ func (m *Machine) mark(c *child, cause uint64, why Reason, again bool) {
 		return
 	}
 	if c.nested != nil && !c.nested.holdsOrders() {
-		c.nested.op = nil // an order to stop overtakes what it was busy with
 		for _, k := range slices.Backward(c.nested.children) {
 			m.mark(k, cause, why, again)
 		}

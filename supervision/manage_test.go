@@ -181,6 +181,11 @@ func TestStartThatACallAskedForIsNotTriedAgain(t *testing.T) {
 	if got := w.listed("root"); got != "a:undefined" {
 		t.Errorf("children: %s", got)
 	}
+	w.failures["t"] = 1
+	w.calls++
+	w.send(Manage{Call: w.calls, Supervisor: "root", Verb: ManageStart, Spec: typed(Temporary, service("t"))})
+	w.run(0)
+	w.wantManaged(w.calls, "start_failed")
 	if got := w.reported(); got != "" {
 		t.Errorf("reported %s", got)
 	}

@@ -35,9 +35,9 @@ func (m *Machine) send(c *child, retry bool) {
 }
 
 // advance goes on with the operation of a supervisor, and with its mailbox when
-// it is not busy.
+// it is not busy. One that is to stop does neither: the order overtakes them.
 func (m *Machine) advance(s *supervisor) {
-	for !s.frozen {
+	for !s.frozen && s.open() {
 		if s.op != nil && m.startNext(s) {
 			op := s.op
 			s.op = nil

@@ -240,7 +240,9 @@ func (m *Machine) orderStop(c *child) {
 
 // wait tells, once a wait, what a child waits for.
 func (m *Machine) wait(c *child) {
-	m.recheck = m.recheck || !c.stalled && c.isStalled()
+	if !c.stalled && (c.isStalled() || c.staysDown()) {
+		m.recheck = true
+	}
 	if c.waits || c.nested != nil {
 		return
 	}

@@ -178,7 +178,7 @@ func (m *Machine) dropWork(s *supervisor) {
 	for _, msg := range s.mailbox {
 		m.refuse(msg.call)
 	}
-	s.op, s.mailbox, s.late = nil, nil, nil
+	s.op, s.mailbox, s.late, s.ordered = nil, nil, nil, false
 }
 
 // stopSupervisor is the order to a supervisor to stop. It overtakes what is under
@@ -188,6 +188,7 @@ func (m *Machine) stopSupervisor(s *supervisor, cause uint64) {
 		m.serveStop(s, cause)
 		return
 	}
+	s.ordered = true
 	s.mailbox = append(s.mailbox, message{stop: true, cause: cause})
 	m.touch(s.self)
 }

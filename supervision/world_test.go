@@ -160,6 +160,9 @@ func (w *world) send(ev Event) {
 func (w *world) checkOrder(commands []Command, marked map[*child]bool) {
 	mailbox := slices.ContainsFunc(w.m.nested, (*supervisor).sequence)
 	for _, cmd := range commands {
+		if s, ok := cmd.(StartChild); ok {
+			w.checkSupervised(s, marked)
+		}
 		s, ok := cmd.(StopChild)
 		if !ok || w.killing {
 			continue
@@ -168,6 +171,15 @@ func (w *world) checkOrder(commands []Command, marked map[*child]bool) {
 			if d.alive() && d.mustStop && !d.stuck && (marked[d] || !mailbox) {
 				w.t.Errorf("%s is ordered to stop while %s, which needs it and is to stop too, is alive", s.ID, d.id())
 			}
+		}
+	}
+}
+
+// checkSupervised asserts that nothing starts below a supervisor that is to stop.
+func (w *world) checkSupervised(c StartChild, marked map[*child]bool) {
+	for s := w.m.children[c.ID].sup; s != nil; s = s.self.sup {
+		if marked[s.self] && s.self.mustStop && !s.holdsOrders() {
+			w.t.Errorf("%s is started while its supervisor %s is to stop", c.ID, s.self.id())
 		}
 	}
 }
