@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"syscall"
 	"time"
 
@@ -10,9 +11,13 @@ import (
 	"github.com/blackhole/bhnode/supervision"
 )
 
+// ErrDeclined is the error of a start that says that there is nothing to run; that is
+// success without a process.
+var ErrDeclined = errors.New("there is nothing to run")
+
 // Backend runs processes.
 type Backend interface {
-	// Start makes one incarnation; its error may be a *proc.StartError.
+	// Start makes one incarnation; its error may be a *proc.StartError, or ErrDeclined.
 	Start(ctx context.Context, s *proc.ServiceSpec, incarnation uint64) (Process, error)
 	// Prober returns what checks an incarnation.
 	Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error)

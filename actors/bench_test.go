@@ -95,7 +95,7 @@ func benchmarkLog(b *testing.B, raw bool, batch, followers int) {
 	for i := range lines {
 		lines[i].Data = bytes.Repeat([]byte{'x'}, 99)
 	}
-	sink := newLogSink(n.nodeContext, n.services["db"], "stdout", 1)
+	sink := newLogSink(n.nodeContext, n.services.get("db"), "stdout", 1)
 	b.ReportAllocs()
 	b.SetBytes(100)
 	done := 0

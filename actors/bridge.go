@@ -33,7 +33,7 @@ func newSystem(log zerolog.Logger) *actor.ActorSystem {
 // stopped. From Stopping on it keeps messages away, so that no child is started
 // that nobody would stop, and panics, which would cancel the stop or hang the
 // parent.
-func guard(done chan<- struct{}, log zerolog.Logger) actor.PropsOption {
+func (n *nodeContext) guard(done chan<- struct{}) actor.PropsOption {
 	stopping := false
 	return actor.WithReceiverMiddleware(func(next actor.ReceiverFunc) actor.ReceiverFunc {
 		return func(c actor.ReceiverContext, env *actor.MessageEnvelope) {
@@ -49,11 +49,11 @@ func guard(done chan<- struct{}, log zerolog.Logger) actor.PropsOption {
 					return
 				}
 			}
-			b, ok := caught(func() any { return receive(next, c, env) }).(broken)
+			b, ok := caught(func() any { return n.receive(next, c, env) }).(broken)
 			if !ok {
 				return
 			}
-			log.Error().Str("actor", c.Self().GetId()).Any("panic", b.reason).Bytes("stack", b.stack).Msg("actor panicked")
+			n.log.Error().Str("actor", c.Self().GetId()).Any("panic", b.reason).Bytes("stack", b.stack).Msg("actor panicked")
 			if !stopping {
 				panic(b.reason) //nolint:forbidigo // its parent stops it
 			}
@@ -63,9 +63,12 @@ func guard(done chan<- struct{}, log zerolog.Logger) actor.PropsOption {
 
 // receive gives a message to an actor; it returns one that says that a goroutine of
 // the actor has panicked.
-func receive(next actor.ReceiverFunc, c actor.ReceiverContext, env *actor.MessageEnvelope) any {
+func (n *nodeContext) receive(next actor.ReceiverFunc, c actor.ReceiverContext, env *actor.MessageEnvelope) any {
 	if b, ok := env.Message.(broken); ok {
 		return b
+	}
+	if hearing := n.cfg.Hooks.Hearing; hearing != nil {
+		hearing(c.Self().GetId(), env.Message)
 	}
 	next(c, env)
 	return nil

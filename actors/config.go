@@ -30,7 +30,21 @@ type Config struct {
 	// Holds and Incarnations come from an earlier life of the node.
 	Holds        []supervision.Hold
 	Incarnations map[supervision.ChildID]uint64
-	Log          zerolog.Logger
+	// Patient: an order to stop waits for its turn in the mailbox of a supervisor with
+	// order sequence, as in OTP.
+	Patient bool
+	Hooks   Hooks
+	Log     zerolog.Logger
+}
+
+// Hooks are for tests that look on, or do harm. They are called by the actors and
+// must not wait for them.
+type Hooks struct {
+	// Hearing is called before an actor hears a message. If it panics, so does the
+	// actor.
+	Hearing func(name string, message any)
+	// Decided is told what supervision made of an event, before it is carried out.
+	Decided func(at time.Time, ev supervision.Event, commands []supervision.Command)
 }
 
 // Service is one service of a Config.

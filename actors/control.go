@@ -179,7 +179,7 @@ func (s *Control) ResumeSupervisor(ctx context.Context, r *bhnodev1.ResumeSuperv
 // SignalService implements the API.
 func (s *Control) SignalService(ctx context.Context, r *bhnodev1.SignalServiceRequest) (*bhnodev1.SignalServiceResponse, error) {
 	id := supervision.ChildID(r.GetName())
-	if svc := s.node.services[id]; svc == nil || !svc.Enabled {
+	if svc := s.node.services.get(id); svc == nil || !svc.Enabled {
 		return nil, toStatus(&supervision.UnknownChildError{ID: id})
 	}
 	if r.GetSignal() <= 0 || r.GetSignal() > 64 {
@@ -219,7 +219,7 @@ func (s *Control) operate(ctx context.Context, m operate) error {
 		if id == "" {
 			return status.Error(codes.InvalidArgument, "a name is empty")
 		}
-		if svc := s.node.services[id]; svc != nil && !svc.Enabled {
+		if svc := s.node.services.get(id); svc != nil && !svc.Enabled {
 			return status.Errorf(codes.FailedPrecondition, "%s is disabled in the configuration", id)
 		}
 	}

@@ -89,7 +89,7 @@ func (s *Control) newLogSender(r *bhnodev1.StreamLogsRequest, out grpc.ServerStr
 	}
 	for _, name := range r.GetServices() {
 		id := supervision.ChildID(name)
-		if s.node.services[id] == nil {
+		if s.node.services.get(id) == nil {
 			return nil, toStatus(&supervision.UnknownChildError{ID: id})
 		}
 		if !slices.Contains(l.services, name) {

@@ -39,7 +39,7 @@ func (n *Node) FollowLogs(ctx context.Context, services []string, f *Follower[lo
 // UnfollowLogs ends that.
 func (n *Node) UnfollowLogs(services []string, f *Follower[logstore.Entry]) {
 	for _, name := range services {
-		if s := n.services[supervision.ChildID(name)]; s != nil {
+		if s := n.services.get(supervision.ChildID(name)); s != nil {
 			n.system.Root.Send(s.logPID, unfollow[logstore.Entry]{f})
 		}
 	}
@@ -59,7 +59,7 @@ func (n *Node) LastLines(ctx context.Context, service string) ([]string, error) 
 }
 
 func (n *Node) followLog(ctx context.Context, name string, f *Follower[logstore.Entry]) (followed[logstore.Entry], error) {
-	s := n.services[supervision.ChildID(name)]
+	s := n.services.get(supervision.ChildID(name))
 	if s == nil {
 		return followed[logstore.Entry]{}, &supervision.UnknownChildError{ID: supervision.ChildID(name)}
 	}

@@ -14,7 +14,7 @@ import (
 // they are. The rest is below: who sends it → who receives it. What only one file
 // sends and receives stands there: broken, respawn, landed, earlier and kept.
 
-// control → root.
+// control, or whoever holds the Node → root.
 type (
 	// askSnapshot wants the tree as supervision sees it.
 	askSnapshot struct{ reply chan<- []supervision.View }
@@ -28,6 +28,12 @@ type (
 		who    string
 		text   string
 		reply  chan<- error
+	}
+	// manage is a management call; services are those that it may start.
+	manage struct {
+		call     supervision.Manage
+		services []*service
+		reply    chan<- supervision.Managed
 	}
 	// shutdown ends the node, at once with now.
 	shutdown struct {
@@ -91,6 +97,12 @@ type (
 
 // root → records/journal.
 type writeEvents struct{ records []journal.Record }
+
+// manager → records.
+type openLog struct {
+	of    *service
+	reply chan<- struct{}
+}
 
 // output of a service → records/log/SERVICE; done has room for the receipt, after
 // which the lines may be the sender's again.

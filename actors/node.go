@@ -50,11 +50,12 @@ type nodeContext struct {
 	system     *actor.ActorSystem
 	log        zerolog.Logger
 	started    time.Time
-	services   map[supervision.ChildID]*service
+	services   directory
 	stores     []*logstore.Store
 	journal    *journalBook
 	journalPID *actor.PID
 
+	adding    sync.Mutex // of services while the node runs
 	guests    guests
 	finishing sync.WaitGroup // what goes on after its actor has stopped
 	booted    chan supervision.Booted
@@ -87,40 +88,45 @@ func Start(cfg Config, backend Backend) (*Node, error) {
 func newContext(cfg Config, backend Backend) (*nodeContext, error) {
 	n := &nodeContext{
 		cfg: cfg, backend: backend, system: newSystem(cfg.Log), log: cfg.Log, started: time.Now(),
-		services: map[supervision.ChildID]*service{},
-		booted:   make(chan supervision.Booted, 1), ended: make(chan Outcome, 1),
+		booted: make(chan supervision.Booted, 1), ended: make(chan Outcome, 1),
 	}
 	n.journalPID = actor.NewPID(n.system.Address(), recordsName+"/"+journalName)
 	err := n.openJournal()
+	services := make([]*service, len(n.cfg.Services))
 	for i := range n.cfg.Services {
 		if err == nil {
-			err = n.addService(&n.cfg.Services[i])
+			services[i], err = n.newService(&n.cfg.Services[i])
 		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, n.closeFiles())
 	}
+	n.services.put(services...)
 	return n, nil
 }
 
-func (n *nodeContext) addService(of *Service) error {
+// newService opens the log of a service, unless it is open already.
+func (n *nodeContext) newService(of *Service) (*service, error) {
 	name := of.Spec.Name
 	s := &service{
 		Service: of, log: n.log.With().Str("service", name).Logger(),
 		logPID: actor.NewPID(n.system.Address(), recordsName+"/"+logName(name)),
 	}
 	s.detail.Store(&Detail{})
+	if known := n.services.get(supervision.ChildID(name)); known != nil {
+		s.lines = known.lines
+		return s, nil
+	}
 	var store *logstore.Store
 	if n.cfg.Logs.Dir != "" && of.Enabled {
 		var err error
 		if store, err = logstore.Open(n.cfg.Logs.options(name)); err != nil {
-			return fmt.Errorf("cannot open the log of %s: %w", name, err)
+			return nil, fmt.Errorf("cannot open the log of %s: %w", name, err)
 		}
 		n.stores = append(n.stores, store)
 	}
 	s.lines = newLogBook(store, n.cfg.Logs.Drop, s.log)
-	n.services[supervision.ChildID(name)] = s
-	return nil
+	return s, nil
 }
 
 func (n *nodeContext) openJournal() error {
@@ -166,7 +172,7 @@ func (n *nodeContext) start() *Node {
 func (n *nodeContext) spawnTop(name string, a actor.Actor) address {
 	gone := make(chan struct{})
 	failed := &stopFailed{func(reason any) { n.tellEnded(Outcome{Panic: reason}) }}
-	props := actor.PropsFromProducer(func() actor.Actor { return a }, guard(gone, n.log),
+	props := actor.PropsFromProducer(func() actor.Actor { return a }, n.guard(gone),
 		actor.WithMailbox(newMailbox), actor.WithGuardian(failed))
 	pid, err := n.system.Root.SpawnNamed(props, name)
 	if err != nil {
@@ -255,7 +261,7 @@ func (n *Node) flush() error {
 	if err := n.flushOne(ctx, n.journalPID); err != nil {
 		return err
 	}
-	for _, s := range n.services {
+	for _, s := range n.services.all() {
 		if err := n.flushOne(ctx, s.logPID); err != nil {
 			return err
 		}
@@ -273,7 +279,7 @@ func (n *Node) flushOne(ctx context.Context, pid *actor.PID) error {
 // flushLogs does so for the logs of services.
 func (n *Node) flushLogs(ctx context.Context, services []string) error {
 	for _, name := range services {
-		if err := n.flushOne(ctx, n.services[supervision.ChildID(name)].logPID); err != nil {
+		if err := n.flushOne(ctx, n.services.get(supervision.ChildID(name)).logPID); err != nil {
 			return err
 		}
 	}

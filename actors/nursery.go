@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 )
 
 // respawnTime is how long an actor must have lived to be replaced at once, and how
@@ -16,13 +15,13 @@ const respawnTime = time.Second
 // since they panicked.
 type nursery struct {
 	stopFailed
-	log       zerolog.Logger
+	node      *nodeContext
 	producers map[string]func() actor.Actor
 	births    map[string]time.Time
 }
 
-func newNursery(log zerolog.Logger, producers map[string]func() actor.Actor) nursery {
-	return nursery{log: log, producers: producers, births: map[string]time.Time{}}
+func newNursery(n *nodeContext, producers map[string]func() actor.Actor) nursery {
+	return nursery{node: n, producers: producers, births: map[string]time.Time{}}
 }
 
 // respawn: the place of a child was empty for long enough.
@@ -31,7 +30,7 @@ type respawn struct{ name string }
 // spawn starts the actor of a child.
 func (n *nursery) spawn(c actor.Context, name string) *actor.PID {
 	n.births[name] = time.Now()
-	props := actor.PropsFromProducer(n.producers[name], guard(nil, n.log), actor.WithMailbox(newMailbox))
+	props := actor.PropsFromProducer(n.producers[name], n.node.guard(nil), actor.WithMailbox(newMailbox))
 	pid, err := c.SpawnNamed(props, name)
 	if err != nil {
 		panic(err) //nolint:forbidigo // a name of ours that is taken: a bug
@@ -39,15 +38,19 @@ func (n *nursery) spawn(c actor.Context, name string) *actor.PID {
 	return pid
 }
 
-// lost names the child that has ended; now tells whether it is to be spawned again
-// at once. Else a respawn comes: an actor that panics as soon as it is there must
-// not take the machine with it.
-func (n *nursery) lost(c actor.Context, who *actor.PID) (name string, now bool) {
-	name = strings.TrimPrefix(who.GetId(), c.Self().GetId()+"/")
+// nameOf is the name of a child.
+func (n *nursery) nameOf(c actor.Context, child *actor.PID) string {
+	return strings.TrimPrefix(child.GetId(), c.Self().GetId()+"/")
+}
+
+// lost tells whether a child that has ended is to be spawned again at once. Else a
+// respawn comes: an actor that panics as soon as it is there must not take the
+// machine with it.
+func (n *nursery) lost(c actor.Context, name string) (now bool) {
 	if time.Since(n.births[name]) >= respawnTime {
-		return name, true
+		return true
 	}
 	var due alarm
 	due.set(c, respawnTime, respawn{name})
-	return name, false
+	return false
 }

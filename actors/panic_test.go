@@ -177,7 +177,7 @@ func TestTheLastLinesOfAServiceWhoseActorPanicsAreKept(t *testing.T) {
 		if got, err := r.LastLines(t.Context(), "db"); err != nil || !slices.Equal(got, []string{"last words"}) {
 			t.Errorf("got %q, %v", got, err)
 		}
-		if got := r.services["db"].detail.Load(); got.Exit == nil || got.Exit.Signal != syscall.SIGKILL {
+		if got := r.services.get("db").detail.Load(); got.Exit == nil || got.Exit.Signal != syscall.SIGKILL {
 			t.Errorf("got exit %v, want that of the life that was killed", got.Exit)
 		}
 	})

@@ -20,10 +20,10 @@ type recordsActor struct {
 
 func newRecordsActor(n *nodeContext, up chan<- struct{}) *recordsActor {
 	producers := map[string]func() actor.Actor{journalName: func() actor.Actor { return &journalActor{n.journal} }}
-	for _, s := range n.services {
-		producers[logName(s.Spec.Name)] = func() actor.Actor { return &logActor{s.lines} }
+	for _, s := range n.services.all() {
+		producers[logName(s.Spec.Name)] = logOf(s)
 	}
-	return &recordsActor{nursery: newNursery(n.log, producers), up: up}
+	return &recordsActor{nursery: newNursery(n, producers), up: up}
 }
 
 // Receive implements actor.Actor.
@@ -35,10 +35,26 @@ func (r *recordsActor) Receive(c actor.Context) {
 		}
 		close(r.up)
 	case *actor.Terminated:
-		if name, now := r.lost(c, m.GetWho()); now {
+		if name := r.nameOf(c, m.GetWho()); r.lost(c, name) {
 			r.spawn(c, name)
 		}
+	case openLog:
+		r.open(c, m)
 	case respawn:
 		r.spawn(c, m.name)
 	}
+}
+
+func logOf(s *service) func() actor.Actor {
+	return func() actor.Actor { return &logActor{s.lines} }
+}
+
+// open has lines of a service that is new taken down.
+func (r *recordsActor) open(c actor.Context, m openLog) {
+	name := logName(m.of.Spec.Name)
+	if r.producers[name] == nil {
+		r.producers[name] = logOf(m.of)
+		r.spawn(c, name)
+	}
+	m.reply <- struct{}{}
 }

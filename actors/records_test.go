@@ -230,7 +230,7 @@ func TestALogOnDiskSurvivesItsNode(t *testing.T) {
 			r.back.last("db").say("a", "b")
 			pass(time.Second)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			if err := r.flushOne(ctx, r.services["db"].logPID); err != nil {
+			if err := r.flushOne(ctx, r.services.get("db").logPID); err != nil {
 				t.Error(err)
 			}
 			cancel()

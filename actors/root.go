@@ -13,9 +13,9 @@ import (
 // its commands out.
 type rootActor struct {
 	*brood
-	node    *nodeContext
 	machine *supervision.Machine
 	calls   map[uint64]chan<- error
+	managed map[uint64]manage
 	lastID  uint64
 	wakes   map[supervision.ChildID]*alarm
 	tooLong alarm
@@ -24,15 +24,15 @@ type rootActor struct {
 
 func newRootActor(n *nodeContext) *rootActor {
 	return &rootActor{
-		node:  n,
 		brood: newBrood(n, n.cfg.Tree.Root),
 		machine: supervision.New(n.cfg.Tree, supervision.Options{
 			LastSeq: n.journal.before, Seed: n.cfg.Seed, Holds: n.cfg.Holds, Incarnations: n.cfg.Incarnations,
-			BestEffort: n.cfg.BestEffort, MaxParallelStarts: n.cfg.MaxParallelStarts,
+			BestEffort: n.cfg.BestEffort, MaxParallelStarts: n.cfg.MaxParallelStarts, Patient: n.cfg.Patient,
 		}),
-		calls: map[uint64]chan<- error{},
-		wakes: map[supervision.ChildID]*alarm{},
-		holds: keeper{node: n},
+		calls:   map[uint64]chan<- error{},
+		managed: map[uint64]manage{},
+		wakes:   map[supervision.ChildID]*alarm{},
+		holds:   keeper{node: n},
 	}
 }
 
@@ -61,6 +61,8 @@ func (r *rootActor) Receive(c actor.Context) {
 		m.reply <- r.machine.Snapshot(time.Now())
 	case operate:
 		r.operate(c, m)
+	case manage:
+		r.manage(c, m)
 	case shutdown:
 		r.shutdown(c, m)
 	case signalService:
@@ -92,6 +94,9 @@ func (r *rootActor) noteCommand(c actor.Context, text, who string) uint64 {
 func (r *rootActor) step(c actor.Context, ev supervision.Event) []supervision.Command {
 	now := time.Now()
 	commands := r.machine.Step(now, ev)
+	if decided := r.node.cfg.Hooks.Decided; decided != nil {
+		decided(now, ev, commands)
+	}
 	r.record(c, now, commands)
 	for _, cmd := range commands {
 		r.carryOut(c, cmd)
@@ -127,7 +132,14 @@ func (r *rootActor) carryOut(c actor.Context, cmd supervision.Command) {
 		if m.Type == supervision.NodeStopping && r.node.cfg.ShutdownTimeout > 0 {
 			r.tooLong.set(c, r.node.cfg.ShutdownTimeout, tooLong{m.Seq})
 		}
-	case supervision.SupervisorState, supervision.Report, supervision.Managed: // for who asks supervision as OTP is asked
+	case supervision.ChildJoined:
+		r.enrol(m.Node)
+		r.joined(c, m.Node)
+	case supervision.ChildLeft:
+		r.left(c, m.Node)
+	case supervision.Managed:
+		r.answer(m)
+	case supervision.SupervisorState, supervision.Report: // for Hooks
 	}
 }
 

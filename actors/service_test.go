@@ -249,7 +249,7 @@ func TestACheckThatCannotBeCarriedOutHasNoConsequence(t *testing.T) {
 		r := newRig(t, config(t, def{name: "db", svc: checked}), back)
 		pass(time.Minute)
 		r.wantState("db", supervision.StateRunning, 1)
-		d := r.services["db"].detail.Load()
+		d := r.services.get("db").detail.Load()
 		if want := "could not be carried out (12 so far): cannot check: too many open files"; d.LastError != want || d.Unknown != 12 {
 			t.Errorf("got %q (%d), want %q", d.LastError, d.Unknown, want)
 		}

@@ -29,7 +29,7 @@ func (n *nodeContext) statusOf(views []supervision.View, names []string) ([]*bhn
 		byID[v.ID] = v
 	}
 	for _, name := range names {
-		if n.services[supervision.ChildID(name)] == nil {
+		if n.services.get(supervision.ChildID(name)) == nil {
 			return nil, &supervision.UnknownChildError{ID: supervision.ChildID(name)}
 		}
 	}
@@ -64,7 +64,7 @@ func (n *nodeContext) serviceOf(svc *Service, v supervision.View, enabled bool, 
 	if v.State == supervision.StateBackoff {
 		out.NextStart = timestamppb.New(v.NextStart)
 	}
-	fill(out, *n.services[v.ID].detail.Load(), v, now)
+	fill(out, *n.services.get(v.ID).detail.Load(), v, now)
 	return out
 }
 
@@ -115,8 +115,8 @@ func (n *nodeContext) treeNode(v supervision.View, now time.Time) *bhnodev1.Tree
 		return t
 	}
 	t.Kind = bhnodev1.NodeKind_NODE_KIND_SERVICE
-	t.DependsOn = n.services[v.ID].DependsOn
-	if d := *n.services[v.ID].detail.Load(); d.Incarnation == v.Incarnation && d.Pid != 0 {
+	t.DependsOn = n.services.get(v.ID).DependsOn
+	if d := *n.services.get(v.ID).detail.Load(); d.Incarnation == v.Incarnation && d.Pid != 0 {
 		t.Pid = new(int32(d.Pid)) //nolint:gosec // a pid fits
 		t.Uptime = durationpb.New(now.Sub(d.StartedAt))
 	}

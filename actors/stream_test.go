@@ -166,7 +166,7 @@ func TestLogsAreStreamed(t *testing.T) {
 	say := func(name, stream, text string) {
 		p := s.back.last(name)
 		p.out[stream] <- []proc.Line{{Data: []byte(text)}}
-		f := s.node.services[supervision.ChildID(name)]
+		f := s.node.services.get(supervision.ChildID(name))
 		for got, _ := s.node.LastLines(s.ctx(), name); len(got) == 0 || !strings.Contains(text, got[len(got)-1]); {
 			got, _ = s.node.LastLines(s.ctx(), name)
 		}
@@ -293,7 +293,7 @@ func TestASlowFollowerOfLinesLosesAndIsToldAndHoldsNobodyUp(t *testing.T) {
 		for len(p.out["stdout"]) > 0 {
 			_, _ = s.node.LastLines(s.ctx(), "a")
 		}
-		_ = s.node.flushOne(s.ctx(), s.node.services["a"].logPID)
+		_ = s.node.flushOne(s.ctx(), s.node.services.get("a").logPID)
 	}()
 	<-last
 	p.say("x last")

@@ -2,6 +2,8 @@ package actors
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -12,32 +14,47 @@ import (
 // everything below them, and puts a new actor in the place of one that panicked.
 type brood struct {
 	nursery
-	of   *supervision.Node
-	pids map[supervision.ChildID]*actor.PID
-	way  map[supervision.ChildID]supervision.ChildID // from anything below to the child above it
-	last map[supervision.ChildID]uint64              // the last incarnation a child was told to start
-	// parked are commands for services whose place is empty.
-	parked map[supervision.ChildID][]any
+	id    supervision.ChildID
+	nodes map[supervision.ChildID]*supervision.Node
+	pids  map[supervision.ChildID]*actor.PID
+	way   map[supervision.ChildID]supervision.ChildID // from anything below to the child above it
+	last  map[supervision.ChildID]uint64              // the last incarnation a child was told to start
+	// leaving are children whose actors stop, since they have left the tree.
+	leaving map[supervision.ChildID]bool
+	// parked are messages for children whose place is empty.
+	parked map[supervision.ChildID][]parked
+}
+
+// parked is a message for a child, or for what is below it.
+type parked struct {
+	id      supervision.ChildID
+	message any
 }
 
 func newBrood(n *nodeContext, of *supervision.Node) *brood {
 	b := &brood{
-		of: of, pids: map[supervision.ChildID]*actor.PID{}, way: map[supervision.ChildID]supervision.ChildID{},
-		last: map[supervision.ChildID]uint64{}, parked: map[supervision.ChildID][]any{},
+		id: of.Spec.ID, nursery: newNursery(n, map[string]func() actor.Actor{}),
+		nodes: map[supervision.ChildID]*supervision.Node{}, pids: map[supervision.ChildID]*actor.PID{},
+		way: map[supervision.ChildID]supervision.ChildID{}, last: map[supervision.ChildID]uint64{},
+		leaving: map[supervision.ChildID]bool{}, parked: map[supervision.ChildID][]parked{},
 	}
-	producers := map[string]func() actor.Actor{}
 	for _, child := range of.Children {
-		id := child.Spec.ID
-		b.mapWay(child, id)
-		producers[string(id)] = func() actor.Actor {
-			if child.IsSupervisor() {
-				return &supervisorActor{newBrood(n, child)}
-			}
-			return newWorker(n, child, b.last[id])
-		}
+		b.include(child)
 	}
-	b.nursery = newNursery(n.log, producers)
 	return b
+}
+
+// include makes a child known that is to have an actor.
+func (b *brood) include(child *supervision.Node) {
+	id := child.Spec.ID
+	b.nodes[id] = child
+	b.mapWay(child, id)
+	b.producers[string(id)] = func() actor.Actor {
+		if child.IsSupervisor() {
+			return &supervisorActor{newBrood(b.node, child)}
+		}
+		return newWorker(b.node, child, b.last[id])
+	}
 }
 
 func (b *brood) mapWay(n *supervision.Node, via supervision.ChildID) {
@@ -47,10 +64,56 @@ func (b *brood) mapWay(n *supervision.Node, via supervision.ChildID) {
 	}
 }
 
+func (b *brood) forgetWay(n *supervision.Node) {
+	delete(b.way, n.Spec.ID)
+	for _, k := range n.Children {
+		b.forgetWay(k)
+	}
+}
+
 // start spawns all children.
 func (b *brood) start(c actor.Context) {
-	for _, child := range b.of.Children {
-		b.replace(c, string(child.Spec.ID))
+	for _, id := range slices.Sorted(maps.Keys(b.nodes)) {
+		b.replace(c, string(id))
+	}
+}
+
+// joined is told of a child that has joined the tree here or below.
+func (b *brood) joined(c actor.Context, child *supervision.Node) {
+	id, above := child.Spec.ID, child.Parent.Spec.ID
+	if above != b.id {
+		b.mapWay(child, b.way[above])
+		b.relay(c, above, supervision.ChildJoined{Node: child})
+		return
+	}
+	b.include(child)
+	if b.pids[id] == nil && !b.leaving[id] {
+		b.replace(c, string(id))
+	}
+}
+
+// left is told of a child that has left the tree here or below.
+func (b *brood) left(c actor.Context, child *supervision.Node) {
+	id, above := child.Spec.ID, child.Parent.Spec.ID
+	b.forgetWay(child)
+	if above != b.id {
+		b.relay(c, above, supervision.ChildLeft{Node: child})
+		return
+	}
+	delete(b.nodes, id)
+	delete(b.producers, string(id))
+	delete(b.parked, id)
+	delete(b.last, id)
+	if pid := b.pids[id]; pid != nil {
+		b.pids[id], b.leaving[id] = nil, true
+		c.Stop(pid)
+	}
+}
+
+// relay sends a message towards a supervisor; one that is spawned begins anew.
+func (b *brood) relay(c actor.Context, to supervision.ChildID, message any) {
+	if pid := b.pids[b.way[to]]; pid != nil {
+		c.Send(pid, message)
 	}
 }
 
@@ -62,8 +125,8 @@ func (b *brood) deliver(c actor.Context, id supervision.ChildID, message any) {
 		return
 	}
 	if b.pids[via] == nil { // a supervisor that is spawned begins anew
-		if via == id {
-			b.parked[id] = append(b.parked[id], message)
+		if via == id || b.leaving[via] {
+			b.parked[via] = append(b.parked[via], parked{id, message})
 		}
 		return
 	}
@@ -77,10 +140,10 @@ func (b *brood) deliver(c actor.Context, id supervision.ChildID, message any) {
 func (b *brood) replace(c actor.Context, name string) {
 	id := supervision.ChildID(name)
 	b.pids[id] = b.spawn(c, name)
-	parked := b.parked[id]
+	waiting := b.parked[id]
 	delete(b.parked, id)
-	for _, m := range parked {
-		b.deliver(c, id, m)
+	for _, m := range waiting {
+		b.deliver(c, m.id, m.message)
 	}
 }
 
@@ -90,19 +153,33 @@ func (b *brood) bereaved(c actor.Context, message any) supervision.Event {
 	var name string
 	switch m := message.(type) {
 	case *actor.Terminated:
-		var now bool
-		if name, now = b.lost(c, m.GetWho()); !now {
-			b.pids[supervision.ChildID(name)] = nil
+		name = b.nameOf(c, m.GetWho())
+		id := supervision.ChildID(name)
+		if b.leaving[id] {
+			delete(b.leaving, id)
+			if b.nodes[id] != nil { // it has joined again
+				b.replace(c, name)
+			}
+			return nil
+		}
+		if !b.lost(c, name) {
+			b.pids[id] = nil
 			return nil
 		}
 	case respawn:
 		name = m.name
+		if b.pids[supervision.ChildID(name)] != nil {
+			return nil // it has left and joined meanwhile
+		}
+	}
+	id := supervision.ChildID(name)
+	child := b.nodes[id]
+	if child == nil {
+		return nil // it has left
 	}
 	b.replace(c, name)
-	for _, child := range b.of.Children {
-		if id := child.Spec.ID; string(id) == name && child.IsSupervisor() {
-			return supervision.SupervisorCrashed{ID: id, Detail: fmt.Sprintf("the actor of supervisor %s panicked", id)}
-		}
+	if child.IsSupervisor() {
+		return supervision.SupervisorCrashed{ID: id, Detail: fmt.Sprintf("the actor of supervisor %s panicked", id)}
 	}
 	return nil
 }
@@ -135,6 +212,10 @@ func (s *supervisorActor) Receive(c actor.Context) {
 		if ev := s.bereaved(c, m); ev != nil {
 			c.Send(c.Parent(), ev)
 		}
+	case supervision.ChildJoined:
+		s.joined(c, m.Node)
+	case supervision.ChildLeft:
+		s.left(c, m.Node)
 	case supervision.Event:
 		c.Send(c.Parent(), m)
 	default:

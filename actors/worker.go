@@ -72,7 +72,7 @@ type Detail struct {
 }
 
 func newWorker(n *nodeContext, of *supervision.Node, buried uint64) *worker {
-	s := n.services[of.Spec.ID]
+	s := n.services.get(of.Spec.ID)
 	return &worker{node: n, svc: s, spec: &of.Spec, buried: buried}
 }
 

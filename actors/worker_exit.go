@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -60,8 +61,7 @@ func (w *worker) emptied(c actor.Context) {
 
 // over reports the end of the incarnation, of which nothing is left.
 func (w *worker) over(c actor.Context) {
-	e := w.outcome()
-	e.ID, e.Incarnation = w.spec.ID, w.inc
+	ended := w.ending()
 	if p := w.body.process; p != nil {
 		exit := p.Exit()
 		w.detail.Exit = &exit
@@ -71,7 +71,7 @@ func (w *worker) over(c actor.Context) {
 	w.detail.Pid = 0
 	w.body, w.svc.body = nil, nil
 	w.show()
-	w.tell(c, e)
+	w.tell(c, ended)
 	next := w.next
 	w.next = nil
 	switch {
@@ -81,6 +81,16 @@ func (w *worker) over(c actor.Context) {
 	default:
 		w.start(c, next.incarnation)
 	}
+}
+
+// ending is what the end of the incarnation is to supervision.
+func (w *worker) ending() supervision.Event {
+	if errors.Is(w.body.err, ErrDeclined) && w.verdict == nil {
+		return supervision.ChildIgnored{ID: w.spec.ID, Incarnation: w.inc}
+	}
+	e := w.outcome()
+	e.ID, e.Incarnation = w.spec.ID, w.inc
+	return e
 }
 
 // outcome is how the incarnation ended, for its restart.
@@ -103,6 +113,7 @@ func (w *worker) outcome() supervision.ChildExited {
 	case w.succeeded(exit):
 		e.Kind = supervision.Normal
 	}
+	e.Unexpected = !w.asTold(exit, e.Kind)
 	switch {
 	case w.ordered:
 	case exit.OOMKilled:
@@ -127,6 +138,19 @@ func (w *worker) failedStart() supervision.ChildExited {
 		e.Attrs = []supervision.Attr{{Key: "stage", Value: string(start.Stage)}}
 	}
 	return e
+}
+
+// asTold tells whether an order to stop explains that end: a clean one, or death by
+// the ordered signal. One that ends by itself just then must be clean and not
+// permanent (OTP supervisor, shutdown/1).
+func (w *worker) asTold(exit proc.Exit, kind supervision.ExitKind) bool {
+	switch {
+	case w.shutdown.Mode == supervision.BrutalKill && exit.Signal == syscall.SIGKILL:
+		return true
+	case !w.ordered:
+		return kind == supervision.Normal && w.spec.Restart != supervision.Permanent
+	}
+	return w.succeeded(exit) || exit.Signal == w.svc.Spec.StopSignal
 }
 
 func (w *worker) succeeded(exit proc.Exit) bool {

@@ -46,7 +46,7 @@ type parent struct {
 }
 
 func newParent(child scripted) *parent {
-	return &parent{nursery: newNursery(zerolog.Nop(), map[string]func() actor.Actor{"child": func() actor.Actor { return child }})}
+	return &parent{nursery: newNursery(&nodeContext{log: zerolog.Nop()}, map[string]func() actor.Actor{"child": func() actor.Actor { return child }})}
 }
 
 func (p *parent) Receive(c actor.Context) {

@@ -79,6 +79,14 @@ type SupervisorState struct {
 	Detail      string
 }
 
+// ChildJoined says that a child has joined the tree, with what is below it. It
+// comes before any other command about it.
+type ChildJoined struct{ Node *Node }
+
+// ChildLeft says that a child that is down has left the tree, with what was below
+// it.
+type ChildLeft struct{ Node *Node }
+
 // EndReason says why a supervisor ended.
 type EndReason uint8
 
@@ -103,6 +111,8 @@ func (Report) command()     {}
 func (Managed) command()    {}
 
 func (SupervisorState) command() {}
+func (ChildJoined) command()     {}
+func (ChildLeft) command()       {}
 
 // Notice is one event of the journal: a decision or a fact, and the number of the
 // notice that brought it about (0: none).

@@ -193,6 +193,9 @@ func (m *Machine) noteExit(c *child, e ChildExited, ordered bool) {
 		cause = c.cause
 	}
 	attrs := append([]Attr{{"reason", string(e.Reason)}}, e.Attrs...)
+	if ordered && e.Unexpected {
+		attrs = append(attrs, Attr{"unexpected", true})
+	}
 	m.noteOf(c, kind, cause, e.Detail, attrs...)
 }
 

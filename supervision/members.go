@@ -42,6 +42,7 @@ func (m *Machine) add(s *supervisor, spec ChildSpec) *child {
 	m.changing(s)
 	c := m.build(nodeOf(spec, s.self.node, len(s.children)), s)
 	s.children = append(s.children, c)
+	m.do(ChildJoined{c.node})
 	return c
 }
 
@@ -60,7 +61,7 @@ func nodeOf(spec ChildSpec, parent *Node, index int) *Node {
 func (m *Machine) remove(c *child) {
 	s := c.sup
 	m.changing(s)
-	m.unregister(c)
+	m.leaveTree(c)
 	if s.simple() { // the order of the others does not matter
 		last := s.children[len(s.children)-1]
 		s.children[c.index], last.index = last, c.index
@@ -72,6 +73,11 @@ func (m *Machine) remove(c *child) {
 		}
 	}
 	s.settled = min(s.settled, len(s.children))
+}
+
+func (m *Machine) leaveTree(c *child) {
+	m.unregister(c)
+	m.do(ChildLeft{c.node})
 }
 
 // unregister forgets the names of a child and of what is below it, and keeps their
@@ -104,13 +110,17 @@ func (m *Machine) restoreChildren(s *supervisor) {
 	m.order = nil
 	for _, c := range s.children {
 		if !slices.Contains(s.original, c) {
-			m.unregister(c)
+			m.leaveTree(c)
 		}
 	}
+	removed := slices.DeleteFunc(slices.Clone(s.original), func(c *child) bool { return slices.Contains(s.children, c) })
 	s.children, s.original = s.original, nil
 	for i, c := range s.children {
 		c.index = i
+	}
+	for _, c := range removed {
 		m.register(c)
+		m.do(ChildJoined{c.node})
 	}
 }
 
