@@ -31,7 +31,7 @@ func (p *pure) call(c *call) {
 	if verb == supervision.ManageStart {
 		n := do.Spec
 		if n == nil {
-			n = p.instance(do)
+			n = instance(p.tree, do)
 		}
 		e.Spec = n.spec()
 		if p.nodes[e.Spec.ID] == nil {
@@ -74,8 +74,8 @@ func (p *pure) managed(a supervision.Managed) {
 }
 
 // instance is what a simple_one_for_one supervisor makes of its one specification.
-func (p *pure) instance(do op) *node {
-	template, _ := p.tree.find(do.Sup, "")
+func instance(tree *node, do op) *node {
+	template, _ := tree.find(do.Sup, "")
 	n := *template.Children[0]
 	n.ID = do.Dyn
 	if script, ok := n.DynStart[do.Dyn]; ok {
@@ -93,10 +93,11 @@ func (p *pure) answered(c call) any {
 	if !ok {
 		return "no answer to " + c.String()
 	}
-	return p.shape(c, a)
+	return shape(c.do, a)
 }
 
-func (p *pure) shape(c call, a supervision.Managed) any {
+// shape is an answer as it is recorded.
+func shape(do op, a supervision.Managed) any {
 	if a.Err != nil {
 		var e *supervision.ManageError
 		if !errors.As(a.Err, &e) {
@@ -104,14 +105,14 @@ func (p *pure) shape(c call, a supervision.Managed) any {
 		}
 		return map[string]any{"error": string(e.Code)}
 	}
-	switch verbs[c.do.Fn] {
+	switch verbs[do.Fn] {
 	case supervision.ManageStart, supervision.ManageRestart:
 		if a.Child == "" {
 			return map[string]any{"ok": true, "child": nil}
 		}
 		return map[string]any{"ok": true, "child": string(a.Child), "n": a.Incarnation}
 	case supervision.ManageSpec:
-		return map[string]any{"ok": true, "spec": p.shapeSpec(c, a.Spec)}
+		return map[string]any{"ok": true, "spec": shapeSpec(do, a.Spec)}
 	case supervision.ManageList:
 		list := make([]any, 0, len(a.Children))
 		for _, k := range a.Children {
@@ -125,12 +126,12 @@ func (p *pure) shape(c call, a supervision.Managed) any {
 	return map[string]any{"ok": true}
 }
 
-func (p *pure) shapeSpec(c call, s supervision.ChildSpec) any {
+func shapeSpec(do op, s supervision.ChildSpec) any {
 	spec := map[string]any{
 		"id": string(s.ID), "restart": []string{"permanent", "transient", "temporary"}[s.Restart],
 		"significant": s.Significant, "type": "worker",
 	}
-	if c.do.Dyn != "" {
+	if do.Dyn != "" {
 		spec["id"] = nil
 	}
 	if s.Supervisor != nil {
@@ -169,18 +170,25 @@ func shapeCount(n supervision.ChildCount) map[string]any {
 func (p *pure) state() any {
 	all := make([]any, 0, len(p.sups))
 	for _, id := range p.supervisors() {
-		list, counted := p.ask(id, supervision.ManageList), p.ask(id, supervision.ManageCount)
-		children := make([]any, 0, len(list.Children))
-		slices.Reverse(list.Children)
-		if n, _ := p.tree.find(string(id), ""); n != nil && n.Strategy == "simple_one_for_one" {
-			slices.SortFunc(list.Children, func(a, b supervision.ChildStatus) int { return strings.Compare(string(a.ID), string(b.ID)) })
-		}
-		for _, k := range list.Children {
-			children = append(children, shapeChild(k, false))
-		}
-		all = append(all, map[string]any{"sup": string(id), "n": p.sups[id], "children": children, "count": shapeCount(counted.Count)})
+		n, _ := p.tree.find(string(id), "")
+		simple := n != nil && n.Strategy == "simple_one_for_one"
+		all = append(all, shapeState(string(id), p.sups[id], simple, p.ask(id, supervision.ManageList), p.ask(id, supervision.ManageCount)))
 	}
 	return all
+}
+
+// shapeState is a supervisor with its children in start order; those made from one
+// specification are sorted by name.
+func shapeState(id string, n uint64, simple bool, list, count supervision.Managed) map[string]any {
+	children := make([]any, 0, len(list.Children))
+	slices.Reverse(list.Children)
+	if simple {
+		slices.SortFunc(list.Children, func(a, b supervision.ChildStatus) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	}
+	for _, k := range list.Children {
+		children = append(children, shapeChild(k, false))
+	}
+	return map[string]any{"sup": id, "n": n, "children": children, "count": shapeCount(count.Count)}
 }
 
 func (p *pure) ask(id supervision.ChildID, verb supervision.Verb) supervision.Managed {

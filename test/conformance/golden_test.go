@@ -1,6 +1,9 @@
 package conformance
 
-import "testing"
+import (
+	"testing"
+	"testing/synctest"
+)
 
 // system is something that a trace can be replayed on.
 type system interface {
@@ -17,15 +20,26 @@ type system interface {
 func TestGolden(t *testing.T) {
 	all := traces(t)
 	t.Run("pure", func(t *testing.T) {
-		for _, tr := range all {
-			t.Run(tr.Name, func(t *testing.T) {
-				if tr.flagged("informative") {
-					t.Skip("a hazard of OTP's own, which is not followed")
-				}
-				replay(t, tr, newPure(t, tr))
-			})
-		}
+		each(t, all, func(t *testing.T, tr *trace) { replay(t, tr, newPure(t, tr)) })
 	})
+	t.Run("actors", func(t *testing.T) {
+		each(t, all, func(t *testing.T, tr *trace) {
+			synctest.Test(t, func(t *testing.T) { replay(t, tr, newLive(t, tr, &bubble{lives: map[string]*fakeProcess{}})) })
+		})
+	})
+}
+
+// each runs one subtest a trace.
+func each(t *testing.T, all []*trace, run func(t *testing.T, tr *trace)) {
+	t.Helper()
+	for _, tr := range all {
+		t.Run(tr.Name, func(t *testing.T) {
+			if tr.flagged("informative") {
+				t.Skip("a hazard of OTP's own, which is not followed")
+			}
+			run(t, tr)
+		})
+	}
 }
 
 func replay(t *testing.T, tr *trace, s system) {

@@ -12,13 +12,7 @@ func (p *pure) start(c supervision.StartChild) {
 	n := p.nodes[c.ID]
 	proc := &process{node: n, id: c.ID, inc: c.Incarnation}
 	p.procs[c.ID] = proc
-	a := attempt{Result: "ok"}
-	for i, s := range n.Start {
-		if uint64(i)+1 == c.Incarnation || s.Forever {
-			a = s
-			break
-		}
-	}
+	a := n.attempt(c.Incarnation)
 	answer := func() { p.answerStart(proc, a) }
 	if a.DelayMS == 0 {
 		p.soon = append(p.soon, answer)

@@ -257,32 +257,54 @@ func (p *pure) carryOut(cmd supervision.Command) {
 
 // supervisorIs sees what became of a supervisor.
 func (p *pure) supervisorIs(c supervision.SupervisorState) {
-	e := event{Sup: string(p.above[c.ID]), Child: string(c.ID), N: c.Incarnation}
 	inc, alive := p.sups[c.ID]
+	e, ok := stateEvent(c, string(p.above[c.ID]), inc, alive)
+	if !ok {
+		return
+	}
+	switch {
+	case e.Ev == "start" && e.Result == "ok":
+		p.sups[c.ID] = c.Incarnation
+	case e.Ev == "supervisor_exit":
+		delete(p.sups, c.ID)
+	}
+	p.see(e)
+	if string(c.ID) == p.tree.ID && e.Ev == "start" {
+		p.first = firstAnswer(c)
+	}
+}
+
+// stateEvent is what became of a supervisor as it is recorded; inc is the last life
+// of it that was seen.
+func stateEvent(c supervision.SupervisorState, above string, inc uint64, alive bool) (event, bool) {
+	e := event{Sup: above, Child: string(c.ID), N: c.Incarnation}
 	switch {
 	case c.State == supervision.StateRunning:
-		p.sups[c.ID] = c.Incarnation
 		e.Ev, e.Result = "start", "ok"
 	case c.State == supervision.StateStopping && alive:
 		e.Ev, e.How = "stop", "shutdown"
 	case c.State == supervision.StateStopped && alive && inc == c.Incarnation:
-		delete(p.sups, c.ID)
 		e.Ev, e.Sup, e.Reason = "supervisor_exit", "", "shutdown"
 	case c.State == supervision.StateStopped && c.Detail != "killed":
 		e.Ev, e.Result = "start", "error"
 	default:
-		return
+		return event{}, false
 	}
-	p.see(e)
-	if c.ID == supervision.ChildID(p.tree.ID) && e.Ev == "start" {
-		p.first = map[string]any{"ok": true, "child": p.tree.ID, "n": c.Incarnation}
-		if e.Result == "error" {
-			p.first = map[string]any{"error": c.Detail}
-		}
-	}
+	return e, true
 }
 
-func (p *pure) report(c supervision.Report) {
+// firstAnswer is the answer to start_tree.
+func firstAnswer(c supervision.SupervisorState) any {
+	if c.State != supervision.StateRunning {
+		return map[string]any{"error": c.Detail}
+	}
+	return map[string]any{"ok": true, "child": string(c.ID), "n": c.Incarnation}
+}
+
+func (p *pure) report(c supervision.Report) { p.see(reportEvent(c)) }
+
+// reportEvent is a report as it is recorded.
+func reportEvent(c supervision.Report) event {
 	e := event{Ev: "report", Sup: string(c.Supervisor), Context: string(c.Context), Child: string(c.Child), Reason: c.Detail}
 	switch {
 	case c.Context == supervision.ReportShutdown:
@@ -290,7 +312,7 @@ func (p *pure) report(c supervision.Report) {
 	case c.Detail == "" && c.Kind == supervision.ShutdownExit:
 		e.Reason = "shutdown"
 	}
-	p.see(e)
+	return e
 }
 
 // supervisors are the names of the living ones.

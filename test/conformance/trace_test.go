@@ -3,6 +3,7 @@ package conformance
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,6 +65,16 @@ type attempt struct {
 	ExitAfterMS *int   `json:"exit_after_ms"`
 	ExitReason  string `json:"exit_reason"`
 	Forever     bool
+}
+
+// attempt is what the n-th attempt to start a child comes to.
+func (n *node) attempt(number uint64) attempt {
+	for i, a := range n.Start {
+		if uint64(i)+1 == number || a.Forever {
+			return a
+		}
+	}
+	return attempt{Result: "ok"}
 }
 
 // onStop is what a process does when it is ordered to stop.
@@ -214,3 +225,5 @@ func (n *node) supervisor() supervision.SupervisorSpec {
 	}
 	return s
 }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,3 @@
+package conformance
+
+func puppetCommand(script []byte) []string { return []string{"puppet", string(script)} }
