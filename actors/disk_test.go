@@ -101,8 +101,11 @@ func recording(t *testing.T, adapt func(*Config)) (*rig, *fakeDisk, *told) {
 	if adapt != nil {
 		adapt(&cfg)
 	}
-	r := newRig(t, cfg, newFake(t), func(n *nodeContext) { n.services.get("db").lines = newLogBook(nil, cfg.Logs.Drop, n.services.get("db").log) },
-		func(n *nodeContext) { n.services.get("db").lines.disk.append = disk.append })
+	r := newRig(t, cfg, newFake(t), func(n *nodeContext) {
+		db := n.services.get("db")
+		db.lines = newLogBook(nil, cfg.Logs.Drop, db.log)
+		db.lines.disk.append = disk.append
+	})
 	pass(time.Second)
 	return r, disk, log
 }

@@ -141,14 +141,14 @@ func (w *worker) failedStart() supervision.ChildExited {
 }
 
 // asTold tells whether an order to stop explains that end: a clean one, or death by
-// the ordered signal. One that ends by itself just then must be clean and not
-// permanent (OTP supervisor, shutdown/1).
+// the ordered signal. A permanent one that ends by itself just then must say that it
+// was asked to, by a code of its own (OTP supervisor, shutdown/1).
 func (w *worker) asTold(exit proc.Exit, kind supervision.ExitKind) bool {
 	switch {
 	case w.shutdown.Mode == supervision.BrutalKill && exit.Signal == syscall.SIGKILL:
 		return true
 	case !w.ordered:
-		return kind == supervision.Normal && w.spec.Restart != supervision.Permanent
+		return kind == supervision.Normal && (w.spec.Restart != supervision.Permanent || exit.Code != 0)
 	}
 	return w.succeeded(exit) || exit.Signal == w.svc.Spec.StopSignal
 }

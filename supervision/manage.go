@@ -257,7 +257,7 @@ func (m *Machine) checkNew(s *supervisor, spec ChildSpec) error {
 
 // manageRun starts a child for a call.
 func (m *Machine) manageRun(s *supervisor, c *child, e *Manage) {
-	c.cause, c.manual = e.Cause, true
+	c.cause, c.manual, c.lead = e.Cause, true, nil
 	m.setRest(c, pending)
 	m.run(s, &operation{starts: []*child{c}, call: e, of: c})
 }

@@ -258,6 +258,9 @@ func TestNewLifeOfASupervisorHasTheChildrenOfItsSpecification(t *testing.T) {
 	if _, there := w.m.ViewOf(w.now, "x"); there {
 		t.Error("x is still there")
 	}
+	if got, want := fmt.Sprint(w.joined, w.left), "[a x a b] [a b a x]"; got != want {
+		t.Errorf("joined and left: %s, want %s", got, want)
+	}
 }
 
 // crowd is a supervisor that makes its children from one specification.
@@ -335,4 +338,19 @@ func TestSimpleOneForOneStopsAllAtOnceAndReportsThemTogether(t *testing.T) {
 	if diff := cmp.Diff(want, w.reports); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// restart_child starts a child of a group whose restart has failed though the group
+// waits for its first (OTP: it is undefined, not restarting).
+func TestACallDoesNotWaitForTheRetryOfAGroup(t *testing.T) {
+	w := booted(t, under("root", OneForAll, Sequence, service("a"), service("b")))
+	w.failures["a"] = 1
+	w.send(Freeze{ID: "root"})
+	w.crash("a")
+	w.run(0)
+	call := w.manage(ManageRestart, "root", "b")
+	w.send(Thaw{ID: "root"})
+	w.run(0)
+	w.wantManaged(call, "b/2")
+	w.want("*a -b +a !a +b -b +a +b")
 }

@@ -27,18 +27,20 @@ type world struct {
 	replies  map[uint64]error
 	// supervisors are what became of them.
 	supervisors []SupervisorState
-	ended       *Ended
-	booted      *Booted
-	holds       []Hold
-	calls       uint64
-	killing     bool
-	startIn     map[ChildID]time.Duration
-	readyIn     map[ChildID]time.Duration
-	stopIn      map[ChildID]time.Duration
-	failures    map[ChildID]int // that many starts fail; -1: all
-	deaf        map[ChildID]bool
-	finishes    map[ChildID]bool // ends normally as soon as it is ready
-	hopeless    map[ChildID]bool
+	// joined and left are children that came and went with management calls.
+	joined, left []ChildID
+	ended        *Ended
+	booted       *Booted
+	holds        []Hold
+	calls        uint64
+	killing      bool
+	startIn      map[ChildID]time.Duration
+	readyIn      map[ChildID]time.Duration
+	stopIn       map[ChildID]time.Duration
+	failures     map[ChildID]int // that many starts fail; -1: all
+	deaf         map[ChildID]bool
+	finishes     map[ChildID]bool // ends normally as soon as it is ready
+	hopeless     map[ChildID]bool
 }
 
 // tester is what testing and rapid have in common.
@@ -233,6 +235,10 @@ func (w *world) carryOut(c Command) {
 		w.managed[c.Call] = c
 	case SupervisorState:
 		w.supervisors = append(w.supervisors, c)
+	case ChildJoined:
+		w.joined = append(w.joined, c.Node.Spec.ID)
+	case ChildLeft:
+		w.left = append(w.left, c.Node.Spec.ID)
 	}
 }
 

@@ -25,12 +25,12 @@ func (b *bubble) patience() time.Duration { return time.Millisecond }
 func (b *bubble) strict() bool            { return true }
 func (b *bubble) idle(*live)              { synctest.Wait() }
 
-func (b *bubble) end(p *life, reason string) {
+func (b *bubble) end(p *life, reason string, ordered bool) {
 	b.mu.Lock()
 	f := b.lives[p.id]
 	b.mu.Unlock()
 	if f != nil && f.inc == p.inc {
-		code, sig := exitFor(p.node, reason, false)
+		code, sig := exitFor(p.node, reason, ordered)
 		f.exit(code, sig)
 	}
 }
@@ -38,7 +38,7 @@ func (b *bubble) end(p *life, reason string) {
 // Start implements actors.Backend.
 func (b *bubble) Start(ctx context.Context, s *proc.ServiceSpec, inc uint64) (actors.Process, error) {
 	n := &node{}
-	if err := json.Unmarshal([]byte(s.Command[len(s.Command)-1]), n); err != nil {
+	if err := json.Unmarshal([]byte(s.Command[2]), n); err != nil {
 		return nil, err
 	}
 	a := n.attempt(inc)

@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -20,13 +22,50 @@ type system interface {
 func TestGolden(t *testing.T) {
 	all := traces(t)
 	t.Run("pure", func(t *testing.T) {
-		each(t, all, func(t *testing.T, tr *trace) { replay(t, tr, newPure(t, tr)) })
+		each(t, all, func(t *testing.T, tr *trace) {
+			t.Helper()
+			replay(t, tr, newPure(t, tr))
+		})
 	})
 	t.Run("actors", func(t *testing.T) {
 		each(t, all, func(t *testing.T, tr *trace) {
-			synctest.Test(t, func(t *testing.T) { replay(t, tr, newLive(t, tr, &bubble{lives: map[string]*fakeProcess{}})) })
+			t.Helper()
+			synctest.Test(t, func(t *testing.T) { replay(t, tr, newLive(t, tr, &bubble{lives: map[string]*fakeProcess{}}, "")) })
 		})
 	})
+	t.Run("node", func(t *testing.T) { onRealProcesses(t, all) })
+}
+
+// onRealProcesses replays what real processes can express, several traces side by
+// side as they wait most of the time, and says what they cannot.
+func onRealProcesses(t *testing.T, all []*trace) {
+	t.Helper()
+	world := newMachine(t)
+	var passed atomic.Int32
+	t.Cleanup(func() {
+		left := map[string]int{}
+		for _, tr := range all {
+			if why := tr.inexpressible(); why != "" {
+				left[why]++
+			}
+		}
+		t.Logf("%d of %d traces hold on real processes", passed.Load(), len(all))
+		for _, why := range sortedKeys(left) {
+			t.Logf("not expressible: %d: %s", left[why], why)
+		}
+	})
+	for i, tr := range all {
+		t.Run(tr.Name, func(t *testing.T) {
+			if why := tr.inexpressible(); why != "" {
+				t.Skip(why)
+			}
+			t.Parallel()
+			replay(t, tr, newLive(t, tr, world, fmt.Sprintf("%d-", i)))
+			if !t.Failed() {
+				passed.Add(1)
+			}
+		})
+	}
 }
 
 // each runs one subtest a trace.

@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"encoding/json"
+	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -24,7 +26,7 @@ func (l *live) decided(at time.Time, ev supervision.Event, commands []supervisio
 // heard notes that supervision knows of what was asked.
 func (l *live) heard(match func(do op) bool) {
 	for _, r := range l.asked {
-		if !r.heard && match(r.do) {
+		if r.begun && !r.heard && match(r.do) {
 			r.heard = true
 			if r.do.Op == "exit" {
 				r.done = true
@@ -60,8 +62,12 @@ func (l *live) happened(at time.Time, ev supervision.Event) {
 		}
 	case supervision.SupervisorCrashed:
 		l.crashed(string(e.ID))
+	case supervision.Freeze:
+		l.frozen++
+	case supervision.Thaw:
+		l.frozen--
 	case supervision.Boot, supervision.ChildHealth, supervision.ChildStuck, supervision.BackoffOver, supervision.Operate,
-		supervision.KillAll, supervision.Note, supervision.Freeze, supervision.Thaw:
+		supervision.KillAll, supervision.Note:
 	}
 }
 
@@ -78,7 +84,7 @@ func (l *live) ready(at time.Time, p *life) {
 	if a := p.node.attempt(p.inc); a.ExitAfterMS != nil {
 		after := l.ms(*a.ExitAfterMS)
 		p.due = at.Add(after)
-		time.AfterFunc(after, func() { l.world.end(p, a.ExitReason) })
+		time.AfterFunc(after, func() { l.end(p, a.ExitReason) })
 	}
 }
 
@@ -108,7 +114,7 @@ func (l *live) stopped(at time.Time, p *life, reason string) {
 		if l.world.strict() && took > grace+grace/4+50*time.Millisecond {
 			l.complain("%s was killed %v after it was ordered to stop, want %v", p.id, took, grace)
 		}
-	case reason == on.Exit && reason != "killed" && took < l.ms(on.DelayMS):
+	case reason == on.Exit && reason != "killed" && !p.told && took < l.ms(on.DelayMS):
 		l.complain("%s ended %v after the order, its script says %v", p.id, took, l.ms(on.DelayMS))
 	}
 }
@@ -219,17 +225,21 @@ func (l *live) report(c supervision.Report) {
 	l.see(e)
 }
 
+// toldNormal is the normal end of a permanent child that was ordered to stop: not what
+// an order brings about.
+const toldNormal = "told normal"
+
 // The exit codes of processes that end for a reason that a process of Erlang's can
 // have. Those beyond 0 that are clean are success codes of the service.
-var codesOf = map[string]int{"normal": 0, "crash": 1, "shutdown": 10, "shutdown_term": 11, "told normal": 20}
+var codesOf = map[string]int{"normal": 0, "crash": 1, "shutdown": 10, "shutdown_term": 11, toldNormal: 20}
 
-// end is how a process ends for a reason.
+// exitFor is how a process ends for a reason.
 func exitFor(n *node, reason string, told bool) (code int, sig syscall.Signal) {
 	switch {
 	case reason == "killed":
 		return -1, syscall.SIGKILL
 	case reason == "normal" && told && n.Restart == "permanent":
-		return codesOf["told normal"], 0 // not what an order to stop brings about
+		return codesOf[toldNormal], 0
 	}
 	return codesOf[reason], 0
 }
@@ -238,7 +248,7 @@ func exitFor(n *node, reason string, told bool) (code int, sig syscall.Signal) {
 func reasonOf(detail string) string {
 	for reason, code := range codesOf {
 		if (proc.Exit{Code: code, Known: true}).String() == detail {
-			if reason == "told normal" {
+			if reason == toldNormal {
 				return "normal"
 			}
 			return reason
@@ -254,7 +264,7 @@ func reasonOf(detail string) string {
 }
 
 // service is a service that lives as the node's script says.
-func (n *node) service() actors.Service {
+func (n *node) service(scale int) actors.Service {
 	script, err := json.Marshal(n)
 	if err != nil {
 		panic(err)
@@ -266,22 +276,30 @@ func (n *node) service() actors.Service {
 	return actors.Service{
 		Enabled: true, Health: supervision.HealthSpec{Interval: time.Hour, StartInterval: time.Hour, Retries: 1, Successes: 1},
 		Spec: &proc.ServiceSpec{
-			Name: n.ID, Command: puppetCommand(script), StopSignal: syscall.SIGTERM, SuccessCodes: clean,
+			Name: n.ID, Command: []string{self(), puppetArg, string(script), strconv.Itoa(scale)}, StopSignal: syscall.SIGTERM, SuccessCodes: clean,
 			Probe: proc.ProbeSpec{Type: proc.ProbeNotify}, Inherit: proc.Inherit{All: true},
 		},
 	}
 }
 
 // services are those at or below n.
-func (n *node) services() []actors.Service {
+func (n *node) services(scale int) []actors.Service {
 	if !n.isSupervisor() {
-		return []actors.Service{n.service()}
+		return []actors.Service{n.service(scale)}
 	}
 	var all []actors.Service
 	if n.Strategy != "simple_one_for_one" {
 		for _, k := range n.Children {
-			all = append(all, k.services()...)
+			all = append(all, k.services(scale)...)
 		}
 	}
 	return all
+}
+
+func self() string {
+	path, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	return path
 }

@@ -15,6 +15,7 @@ import (
 
 // perform does what a step says and waits until nothing goes on any more.
 func (l *live) perform(do op) error {
+	do = do.prefixed(l.prefix)
 	l.mu.Lock()
 	l.asked, l.first = nil, nil
 	l.seen = 0
@@ -24,7 +25,7 @@ func (l *live) perform(do op) error {
 		for _, id := range do.Sups {
 			l.node.Freeze(supervision.ChildID(id))
 		}
-		l.world.idle(l)
+		l.await(func() bool { return l.frozen == len(do.Sups) })
 		for _, o := range do.Ops {
 			l.act(l.request(o))
 			l.world.idle(l)
@@ -32,6 +33,7 @@ func (l *live) perform(do op) error {
 		for _, id := range do.Sups {
 			l.node.Thaw(supervision.ChildID(id))
 		}
+		l.await(func() bool { return l.frozen == 0 })
 	case "par":
 		for _, o := range do.Ops {
 			r := l.request(o)
@@ -112,6 +114,9 @@ func (o op) String() string { return strings.TrimSpace(o.Op + " " + o.Fn + " " +
 // act does one thing, and returns when supervision has heard of it.
 func (l *live) act(r *request) {
 	do := r.do
+	l.mu.Lock()
+	r.begun = true
+	l.mu.Unlock()
 	switch do.Op {
 	case "start_tree":
 		l.start()
@@ -128,22 +133,23 @@ func (l *live) act(r *request) {
 	default:
 		l.t.Errorf("operation %q is not known", do.Op)
 	}
-	l.awaitHeard(r)
+	l.await(func() bool { return r.heard || r.done })
 }
 
-// awaitHeard waits until supervision knows of a request.
-func (l *live) awaitHeard(r *request) {
+// await waits until something is so.
+func (l *live) await(so func() bool) {
 	give := time.After(maxTime)
 	for {
 		l.mu.Lock()
-		heard, changed := r.heard || r.done, l.changed
+		over, changed := so(), l.changed
 		l.mu.Unlock()
-		if heard {
+		if over {
 			return
 		}
 		select {
 		case <-changed:
 		case <-give:
+			l.t.Error("waited in vain for supervision to hear of a step")
 			return
 		}
 	}
@@ -181,7 +187,16 @@ func (l *live) exit(r *request) {
 		return
 	}
 	l.mu.Unlock()
-	l.world.end(p, r.do.Reason)
+	l.end(p, r.do.Reason)
+}
+
+// end has a process end by itself.
+func (l *live) end(p *life, reason string) {
+	l.mu.Lock()
+	p.told = true
+	ordered := !p.ordered.IsZero()
+	l.mu.Unlock()
+	l.world.end(p, reason, ordered)
 }
 
 // poke sends something through the actor of a supervisor.
@@ -210,7 +225,7 @@ func (l *live) call(r *request) {
 		if m.Spec.Supervisor != nil {
 			stretch(m.Spec.Supervisor, l.world.scale())
 		}
-		services = n.services()
+		services = n.services(int(l.world.scale()))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), maxTime)
 	defer cancel()
@@ -222,5 +237,5 @@ func (l *live) call(r *request) {
 	if s := &a.Spec; s.ID != "" {
 		s.Shutdown.Grace /= l.world.scale()
 	}
-	l.done(r, shape(do, a))
+	l.done(r, l.bare(shape(do, a)))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,8 +23,9 @@ type world interface {
 	scale() time.Duration
 	// idle lets everything happen that needs no time.
 	idle(l *live)
-	// end has a process end with that reason.
-	end(l *life, reason string)
+	// end has a process end by itself, with that reason; ordered: though it was told to
+	// stop.
+	end(l *life, reason string, ordered bool)
 	// patience is how late something may be.
 	patience() time.Duration
 	// strict tells whether the clock is exact, so that what is late is wrong.
@@ -32,10 +34,11 @@ type world interface {
 
 // live replays on the actors of a node.
 type live struct {
-	t     *testing.T
-	tree  *node
-	world world
-	node  *actors.Node
+	t      *testing.T
+	tree   *node
+	world  world
+	prefix string // of all names, so that nodes can share a host
+	node   *actors.Node
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change
@@ -49,6 +52,7 @@ type live struct {
 	killed  map[string]string // supervisors that are or were killed from outside, and the reason
 	doomed  map[string]bool   // actors that panic at the next message
 	asked   []*request
+	frozen  int // supervisors that are held
 	first   any // of start_tree
 	broken  []string
 }
@@ -56,6 +60,7 @@ type live struct {
 // request is an operation of the step, and what has become of it.
 type request struct {
 	do     op
+	begun  bool
 	heard  bool // supervision knows of it
 	done   bool
 	answer any
@@ -71,15 +76,16 @@ type life struct {
 	due     time.Time // when it does something next; zero: nothing is known of
 	rule    supervision.Shutdown
 	ordered time.Time // to stop; zero: it was not
+	told    bool      // to end, by the trace
 }
 
-func newLive(t *testing.T, tr *trace, w world) *live {
+func newLive(t *testing.T, tr *trace, w world, prefix string) *live {
 	t.Helper()
 	l := &live{
-		t: t, tree: tr.Tree, world: w, changed: make(chan struct{}),
+		t: t, tree: tr.Tree.prefixed(prefix), prefix: prefix, world: w, changed: make(chan struct{}),
 		above: map[string]string{}, nodes: map[string]*node{}, sups: map[string]uint64{}, lives: map[string]*life{}, killed: map[string]string{}, doomed: map[string]bool{},
 	}
-	l.learn(tr.Tree, "")
+	l.learn(l.tree, "")
 	return l
 }
 
@@ -110,7 +116,7 @@ func (l *live) start() {
 		Hooks: actors.Hooks{Hearing: l.hearing, Decided: l.decided},
 	}
 	for _, n := range l.nodes {
-		cfg.Services = append(cfg.Services, n.service())
+		cfg.Services = append(cfg.Services, n.service(int(l.world.scale())))
 	}
 	if l.node, err = actors.Start(cfg, l.world); err != nil {
 		l.t.Fatal(err)
@@ -158,6 +164,7 @@ func (l *live) actor(id string) string {
 }
 
 func (l *live) see(e event) {
+	e.Sup, e.Child = strings.TrimPrefix(e.Sup, l.prefix), strings.TrimPrefix(e.Child, l.prefix)
 	l.log = append(l.log, e)
 	l.seen++
 }
@@ -181,7 +188,7 @@ func (l *live) result(do op) any {
 	for _, r := range l.asked {
 		answer := r.answer
 		if r.do.Op == "start_tree" {
-			answer = l.first
+			answer = l.bare(l.first)
 		}
 		all = append(all, answer)
 	}
@@ -204,9 +211,26 @@ func (l *live) state() any {
 		n, _ := l.tree.find(id, "")
 		simple := n != nil && n.Strategy == "simple_one_for_one"
 		state := shapeState(id, l.sups[id], simple, l.ask(id, supervision.ManageList), l.ask(id, supervision.ManageCount))
-		all = append(all, state)
+		all = append(all, l.bare(state))
 	}
 	return all
+}
+
+// bare is an answer with the names of the trace.
+func (l *live) bare(v any) any {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			v[i] = l.bare(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = l.bare(v[k])
+		}
+	case string:
+		return strings.TrimPrefix(v, l.prefix)
+	}
+	return v
 }
 
 func (l *live) ask(id string, verb supervision.Verb) supervision.Managed {

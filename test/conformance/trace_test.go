@@ -181,6 +181,82 @@ func (n *node) find(id, above string) (*node, string) {
 	return nil, ""
 }
 
+// prefixed is n with other names.
+func (n *node) prefixed(prefix string) *node {
+	if n == nil {
+		return nil
+	}
+	other := *n
+	other.ID = prefix + n.ID
+	other.Children = nil
+	for _, k := range n.Children {
+		other.Children = append(other.Children, k.prefixed(prefix))
+	}
+	other.DynStart, other.DynOnStop = map[string][]attempt{}, map[string]onStop{}
+	for name, script := range n.DynStart {
+		other.DynStart[prefix+name] = script
+	}
+	for name, on := range n.DynOnStop {
+		other.DynOnStop[prefix+name] = on
+	}
+	return &other
+}
+
+// prefixed is o with other names.
+func (o op) prefixed(prefix string) op {
+	name := func(s string) string {
+		if s == "" {
+			return ""
+		}
+		return prefix + s
+	}
+	o.Child, o.Dyn, o.Sup, o.Spec = name(o.Child), name(o.Dyn), name(o.Sup), o.Spec.prefixed(prefix)
+	o.Sups, o.Ops = slices.Clone(o.Sups), slices.Clone(o.Ops)
+	for i := range o.Sups {
+		o.Sups[i] = name(o.Sups[i])
+	}
+	for i := range o.Ops {
+		o.Ops[i] = o.Ops[i].prefixed(prefix)
+	}
+	return o
+}
+
+// inexpressible says why real processes cannot do what a trace is about ("": they
+// can).
+func (tr *trace) inexpressible() string {
+	if tr.flagged("informative") {
+		return "a hazard of OTP's own, which is not followed"
+	}
+	nodes := []*node{tr.Tree}
+	for _, s := range tr.Steps {
+		for _, o := range append(s.Do.Ops, s.Do) {
+			if o.Spec != nil {
+				nodes = append(nodes, o.Spec)
+			}
+		}
+	}
+	for _, n := range nodes {
+		if n.declines() {
+			return "a process cannot decline to start"
+		}
+	}
+	return ""
+}
+
+// declines tells whether a start at or below n declines.
+func (n *node) declines() bool {
+	scripts := [][]attempt{n.Start}
+	for _, s := range n.DynStart {
+		scripts = append(scripts, s)
+	}
+	for _, s := range scripts {
+		if slices.ContainsFunc(s, func(a attempt) bool { return a.Result == "ignore" }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(n.Children, (*node).declines)
+}
+
 func (n *node) isSupervisor() bool { return n.Type == "supervisor" }
 
 // spec is the node as supervision takes it.
