@@ -141,7 +141,7 @@ func (w *world) wantStates(want string) {
 
 func (w *world) send(ev Event) {
 	w.events = append(w.events, stamped{w.now, ev})
-	if len(w.events) > 500_000 {
+	if len(w.events) > 50_000 {
 		w.t.Fatalf("it does not come to rest")
 	}
 	marked := map[*child]bool{}

@@ -159,7 +159,8 @@ func (m *model) explains(s *service, why event) bool {
 	case "supervisor.gave_up":
 		return s.sup.isBelow(m.p.supByName[why.Supervisor])
 	case "supervisor.escalated":
-		return s.sup.isBelow(m.p.supByName[why.word("child")])
+		child := m.p.supByName[why.word("child")]
+		return s.sup.isBelow(child) || common(s.sup, child).sequence // whose own start fails
 	}
 	about := m.p.byName[why.Service]
 	if about == nil {

@@ -18,12 +18,19 @@ import (
 type bubble struct {
 	mu    sync.Mutex
 	lives map[string]*fakeProcess
+	idles bool // nothing starts any more
 }
 
 func (b *bubble) scale() time.Duration    { return 1 }
 func (b *bubble) patience() time.Duration { return time.Millisecond }
 func (b *bubble) strict() bool            { return true }
 func (b *bubble) idle(*live)              { synctest.Wait() }
+
+func (b *bubble) halt() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.idles = true
+}
 
 func (b *bubble) end(p *life, reason string, ordered bool) {
 	b.mu.Lock()
@@ -40,6 +47,13 @@ func (b *bubble) Start(ctx context.Context, s *proc.ServiceSpec, inc uint64) (ac
 	n := &node{}
 	if err := json.Unmarshal([]byte(s.Command[2]), n); err != nil {
 		return nil, err
+	}
+	b.mu.Lock()
+	idles := b.idles
+	b.mu.Unlock()
+	if idles {
+		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	a := n.attempt(inc)
 	select {

@@ -20,6 +20,9 @@ func (l *live) decided(at time.Time, ev supervision.Event, commands []supervisio
 	for _, cmd := range commands {
 		l.ordered(at, cmd)
 	}
+	if l.seen > maxEvents {
+		l.world.halt()
+	}
 	l.touch()
 }
 

@@ -26,6 +26,8 @@ type world interface {
 	// end has a process end by itself, with that reason; ordered: though it was told to
 	// stop.
 	end(l *life, reason string, ordered bool)
+	// halt has no process start any more.
+	halt()
 	// patience is how late something may be.
 	patience() time.Duration
 	// strict tells whether the clock is exact, so that what is late is wrong.

@@ -34,6 +34,8 @@ func (m machine) scale() time.Duration    { return realScale }
 func (m machine) patience() time.Duration { return 30 * time.Second }
 func (m machine) strict() bool            { return false }
 
+func (m machine) halt() {} // the next look ends it
+
 func (m machine) idle(l *live) {
 	for {
 		l.mu.Lock()
