@@ -19,6 +19,5 @@
 // does, is stopped by its parent, which starts a new one in its place; what must
 // not end with an actor is kept beside it: the process of a service in its body,
 // logs and journal in their books. A service's new actor ends the process that it
-// finds and reports that as an abnormal end. A panic in root, or in records, ends
-// the node.
+// finds and reports that as an abnormal end. A panic in root ends the node.
 package actors

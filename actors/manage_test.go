@@ -119,7 +119,7 @@ func TestAChildThatNobodyDescribesDoesNotJoin(t *testing.T) {
 }
 
 // Whatever actor panics, at whatever it hears: the services run again, never twice at
-// once, and the node lives, but where root or records themselves have failed. What
+// once, and the node lives, but where root itself has failed. What
 // panics while it stops is in the list of the library's defects.
 func TestAPanicInAnyActorIsSurvived(t *testing.T) {
 	type place struct{ name, message string }
@@ -188,7 +188,7 @@ func TestAPanicInAnyActorIsSurvived(t *testing.T) {
 						panic("told to")
 					}
 				})
-				if top := p.name == "root" || p.name == "records"; top != (panicked != nil) {
+				if top := p.name == "root"; top != (panicked != nil) {
 					t.Errorf("the node ended with %v", panicked)
 				} else if !top && len(alive) != 2 {
 					t.Errorf("alive: %v, want db and web", alive)

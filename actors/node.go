@@ -41,6 +41,7 @@ type Node struct {
 	*nodeContext
 	root    address
 	records address
+	closed  chan struct{} // records is to end
 }
 
 // nodeContext is what the actors of a node share; it does not change.
@@ -157,23 +158,51 @@ func (n *nodeContext) closeFiles() error {
 
 // start spawns the two actors that have no parent.
 func (n *nodeContext) start() *Node {
-	node := &Node{nodeContext: n}
-	up := make(chan struct{})
-	node.records = n.spawnTop(recordsName, newRecordsActor(n, up))
-	select {
-	case <-up: // else the first events would find no journal
-	case <-node.records.gone:
-	}
-	node.root = n.spawnTop(string(n.cfg.Tree.Root.Spec.ID), newRootActor(n))
+	node := &Node{nodeContext: n, closed: make(chan struct{})}
+	node.records = n.keepRecords(node.closed)
+	failed := func(reason any) { n.tellEnded(Outcome{Panic: reason}) }
+	node.root = n.spawnTop(string(n.cfg.Tree.Root.Spec.ID), newRootActor(n), failed)
 	return node
 }
 
-// spawnTop starts an actor without a parent. A panic in it ends the node.
-func (n *nodeContext) spawnTop(name string, a actor.Actor) address {
+// keepRecords has records, and when it panics a new one in its place, until closed is.
+func (n *nodeContext) keepRecords(closed <-chan struct{}) address {
+	spawn := func() address {
+		up := make(chan struct{})
+		a := n.spawnTop(recordsName, newRecordsActor(n, up), nil)
+		select {
+		case <-up: // else the first events would find no journal
+		case <-a.gone:
+		}
+		return a
+	}
+	now, born := spawn(), time.Now()
+	over := make(chan struct{})
+	aside(func() {
+		defer close(over)
+		for {
+			select {
+			case <-now.gone:
+			case <-closed:
+				now.root.Stop(now.pid)
+				<-now.gone
+				return
+			}
+			if time.Since(born) < respawnTime && within(respawnTime, closed) {
+				return // as young ones are replaced later, see nursery
+			}
+			now, born = spawn(), time.Now()
+		}
+	})
+	return address{now.pid, now.root, over}
+}
+
+// spawnTop starts an actor without a parent; failed, if there is one, is told that it
+// has panicked, and with what.
+func (n *nodeContext) spawnTop(name string, a actor.Actor, failed func(reason any)) address {
 	gone := make(chan struct{})
-	failed := &stopFailed{func(reason any) { n.tellEnded(Outcome{Panic: reason}) }}
 	props := actor.PropsFromProducer(func() actor.Actor { return a }, n.guard(gone),
-		actor.WithMailbox(newMailbox), actor.WithGuardian(failed))
+		actor.WithMailbox(newMailbox), actor.WithGuardian(&stopFailed{failed}))
 	pid, err := n.system.Root.SpawnNamed(props, name)
 	if err != nil {
 		panic(err) //nolint:forbidigo // a name of ours that is taken: a bug
@@ -207,8 +236,8 @@ func (n *nodeContext) finish(work func()) {
 // Booted gives one value once the node has come up as far as it can.
 func (n *Node) Booted() <-chan supervision.Booted { return n.booted }
 
-// Ended gives one value once nothing of the node runs any more, or an actor that
-// it cannot do without has panicked. Close must follow.
+// Ended gives one value once nothing of the node runs any more, or root has panicked.
+// Close must follow.
 func (n *Node) Ended() <-chan Outcome { return n.ended }
 
 // Stop ends the node in order, or with now at once. who and text say who asked,
@@ -235,6 +264,7 @@ func (n *Node) close() {
 	if err := n.flush(); err != nil {
 		n.log.Error().Err(err).Msg("what was recorded last could not be written")
 	}
+	close(n.closed)
 	n.stopTop(n.records)
 	within(guestTime, n.guests.gone()) // a slow one does not hold the end up
 	n.system.Shutdown()

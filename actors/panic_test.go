@@ -308,75 +308,78 @@ func TestWhatAPanickedSubtreeLeftIsWaitedFor(t *testing.T) {
 
 // Root's children were respawned while it stopped: the node could not be closed.
 func TestAPanicOfRootEndsTheNode(t *testing.T) {
-	for _, name := range []string{"root", "records"} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				back := newFake(t)
-				back.plan("db", fakePlan{deaf: true})
-				r := newRig(t, nested(t), back)
-				pass(2 * time.Second)
-				answer := r.command(supervision.OpRestart, "db")
-				r.panicked(name)
-				if o := r.ended(); o.Panic != "told to" {
-					t.Errorf("got %+v, want what it panicked with", o)
-				}
-				if name == "root" {
-					answered(t, answer, errGone.Error())
-					if err := r.Stop(t.Context(), false, "test", "stop"); err == nil {
-						t.Error("got success of a stop without anybody to do it")
-					}
-				}
-				r.Close()
-				if got := back.alive(); len(got) > 0 {
-					t.Errorf("alive after Close: %v", got)
-				}
-			})
+	synctest.Test(t, func(t *testing.T) {
+		back := newFake(t)
+		back.plan("db", fakePlan{deaf: true})
+		r := newRig(t, nested(t), back)
+		pass(2 * time.Second)
+		answer := r.command(supervision.OpRestart, "db")
+		r.panicked("root")
+		if o := r.ended(); o.Panic != "told to" {
+			t.Errorf("got %+v, want what it panicked with", o)
+		}
+		answered(t, answer, errGone.Error())
+		if err := r.Stop(t.Context(), false, "test", "stop"); err == nil {
+			t.Error("got success of a stop without anybody to do it")
+		}
+		r.Close()
+		if got := back.alive(); len(got) > 0 {
+			t.Errorf("alive after Close: %v", got)
+		}
+	})
+}
+
+func TestAPanicOfWhatWritesToDiskTouchesNothingElse(t *testing.T) {
+	for _, names := range [][]string{{"records/journal", "records/log/db"}, {"records"}} {
+		t.Run(names[0], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { panicOfRecords(t, names) })
 		})
 	}
 }
 
-func TestAPanicOfALogOrTheJournalTouchesNothingElse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		back := newFake(t)
-		cfg := config(t, def{name: "db"}, def{name: "web"})
-		cfg.Logs.Dir, cfg.Logs.MaxSize, cfg.Logs.MaxFiles = t.TempDir(), 1<<20, 2
-		cfg.EventsPath = t.TempDir() + "/events.jsonl"
-		r := newRig(t, cfg, back)
-		pass(2 * time.Second)
-		events, lines := NewFollower[eventRecord](), NewFollower[lineRecord]()
-		if _, err := r.FollowEvents(t.Context(), events); err != nil {
-			t.Fatal(err)
+func panicOfRecords(t *testing.T, names []string) {
+	t.Helper()
+
+	back := newFake(t)
+	cfg := config(t, def{name: "db"}, def{name: "web"})
+	cfg.Logs.Dir, cfg.Logs.MaxSize, cfg.Logs.MaxFiles = t.TempDir(), 1<<20, 2
+	cfg.EventsPath = t.TempDir() + "/events.jsonl"
+	r := newRig(t, cfg, back)
+	pass(2 * time.Second)
+	events, lines := NewFollower[eventRecord](), NewFollower[lineRecord]()
+	if _, err := r.FollowEvents(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.FollowLogs(t.Context(), []string{"db"}, lines); err != nil {
+		t.Fatal(err)
+	}
+	back.last("db").say("one")
+	pass(time.Second)
+	for _, name := range names {
+		r.panicked(name)
+	}
+	pass(time.Second)
+	back.last("db").say("two")
+	pass(time.Second)
+	r.wantState("db", supervision.StateRunning, 1)
+	r.wantState("web", supervision.StateRunning, 1)
+	var got []string
+	for len(lines.Batches()) > 0 {
+		for _, e := range <-lines.Batches() {
+			got = append(got, string(e.Line))
 		}
-		if _, err := r.FollowLogs(t.Context(), []string{"db"}, lines); err != nil {
-			t.Fatal(err)
-		}
-		back.last("db").say("one")
-		pass(time.Second)
-		r.panicked("records/journal")
-		r.panicked("records/log/db")
-		pass(time.Second)
-		back.last("db").say("two")
-		pass(time.Second)
-		r.wantState("db", supervision.StateRunning, 1)
-		r.wantState("web", supervision.StateRunning, 1)
-		var got []string
-		for len(lines.Batches()) > 0 {
-			for _, e := range <-lines.Batches() {
-				got = append(got, string(e.Line))
-			}
-		}
-		if text := strings.Join(got, " "); text != "one two" || lines.Lost() > 0 {
-			t.Errorf("the follower got %q, want both lines", text)
-		}
-		before := r.news()
-		back.last("web").exit(1, 0)
-		synctest.Wait()
-		if news := r.news(); len(before) == 0 || len(news) == 0 || len(events.Batches()) == 0 {
-			t.Errorf("got events %v then %v, %d for the follower", before, news, len(events.Batches()))
-		}
-		r.Close()
-		if got := linesOnDisk(t, cfg, "db"); !slices.Equal(got, []string{"1 one", "2 two"}) {
-			t.Errorf("on disk: %v", got)
-		}
-	})
+	}
+	if text := strings.Join(got, " "); text != "one two" || lines.Lost() > 0 {
+		t.Errorf("the follower got %q, want both lines", text)
+	}
+	before := r.news()
+	back.last("web").exit(1, 0)
+	synctest.Wait()
+	if news := r.news(); len(before) == 0 || len(news) == 0 || len(events.Batches()) == 0 {
+		t.Errorf("got events %v then %v, %d for the follower", before, news, len(events.Batches()))
+	}
+	r.Close()
+	if got := linesOnDisk(t, cfg, "db"); !slices.Equal(got, []string{"1 one", "2 two"}) {
+		t.Errorf("on disk: %v", got)
+	}
 }

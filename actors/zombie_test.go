@@ -28,7 +28,7 @@ type stage struct {
 	t *testing.T
 }
 
-func (s stage) spawn(does scripted) address { return s.spawnTop("a", does) }
+func (s stage) spawn(does scripted) address { return s.spawnTop("a", does, nil) }
 
 func (s stage) stop(a address) { s.system.Root.Stop(a.pid) }
 
@@ -77,7 +77,7 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 					panic("first")
 				}
 			})
-			a := s.spawnTop("p", p)
+			a := s.spawnTop("p", p, nil)
 			pass(time.Second)
 			s.system.Root.Send(actor.NewPID(s.system.Address(), "p/child"), "go")
 			pass(time.Second)
@@ -101,7 +101,7 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 				if _, ok := c.Message().(*actor.Stopped); ok {
 					panic("in Stopped")
 				}
-			}))
+			}), nil)
 			pass(time.Second)
 			s.stop(a)
 			s.mustStop(a)
@@ -113,7 +113,7 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 					panic("in Terminated")
 				}
 			}
-			a := s.spawnTop("p", p)
+			a := s.spawnTop("p", p, nil)
 			pass(time.Second)
 			s.stop(a)
 			s.mustStop(a)
@@ -145,7 +145,7 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 					got++
 				}
 			}
-			a := s.spawnTop("p", p)
+			a := s.spawnTop("p", p, nil)
 			pass(time.Second)
 			s.stop(a)
 			pass(time.Millisecond)
@@ -195,7 +195,7 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 					p.spawn(c, "child")
 				}
 			}
-			a := s.spawnTop("p", p)
+			a := s.spawnTop("p", p, nil)
 			pass(time.Second)
 			s.system.Root.Send(a.pid, "again")
 			if err, _ := (<-panicked).(error); !errors.Is(err, actor.ErrNameExists) {
