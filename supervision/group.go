@@ -203,7 +203,7 @@ func (m *Machine) restart(c *child) {
 	}
 	c.lead = nil
 	set := m.affected(c)
-	m.noteRestarting(c, set[1:])
+	m.noteRestarting(c, set[1:], delay)
 	cause := c.cause // of the stops, which the back-off does not bring about
 	m.schedule(c, delay)
 	m.takeDown(c, set, cause)
@@ -274,8 +274,9 @@ func (m *Machine) backoffOver(e BackoffOver) {
 	}
 }
 
-// noteRestarting names what a restart takes with it.
-func (m *Machine) noteRestarting(c *child, others []*child) {
+// noteRestarting names what a restart takes with it. The back-off of a service is a
+// notice of its own, that of a supervisor is told here.
+func (m *Machine) noteRestarting(c *child, others []*child, delay time.Duration) {
 	if len(others) == 0 && c.nested == nil {
 		return
 	}
@@ -287,8 +288,12 @@ func (m *Machine) noteRestarting(c *child, others []*child) {
 	if len(names) > 0 {
 		text += " and with it " + strings.Join(names, ", ")
 	}
-	c.cause = m.noteSupervisor(c.sup, SupervisorRestarting, c.cause, text,
-		Attr{"strategy", c.sup.spec.Strategy.String()}, Attr{"child", string(c.id())}, Attr{"with", names})
+	attrs := []Attr{{"strategy", c.sup.spec.Strategy.String()}, {"child", string(c.id())}, {"with", names}}
+	if c.nested != nil && delay > 0 {
+		text += ", in " + delay.Round(time.Millisecond).String()
+		attrs = append(attrs, Attr{"delay_seconds", delay.Seconds()})
+	}
+	c.cause = m.noteSupervisor(c.sup, SupervisorRestarting, c.cause, text, attrs...)
 }
 
 // String is the strategy's configuration word.

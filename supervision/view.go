@@ -1,6 +1,9 @@
 package supervision
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // State is what the user sees of a service or a supervisor.
 type State string
@@ -81,6 +84,8 @@ func (c *child) view(now time.Time) View {
 		v.Reason, v.Detail = ReasonHeld, ""
 	case v.State == StateWaiting && !c.needsMet():
 		v.Reason, v.Detail = ReasonDependency, c.waitsFor()
+	case v.State == StateWaiting && c.inBackoff() != nil:
+		v.Reason, v.Detail = ReasonStrategy, fmt.Sprintf("for supervisor %s, whose back-off runs", c.inBackoff().id())
 	case v.State == StateBackoff:
 		v.NextStart = c.nextStart
 	}
@@ -101,6 +106,8 @@ func (c *child) state() State {
 		return StateRunning
 	case c.under:
 		return StateStopped
+	case c.inBackoff() != nil && !c.sup.keepsDown(c):
+		return StateWaiting
 	}
 	switch c.rest {
 	case pending, retrying:
@@ -117,4 +124,15 @@ func (c *child) state() State {
 	case recorded, dismissed, retired, ignored:
 	}
 	return StateStopped
+}
+
+// inBackoff is the supervisor above c whose own restart it waits for, nil if there is
+// none.
+func (c *child) inBackoff() *child {
+	for s := c.sup; s != nil && !s.self.alive(); s = s.self.sup {
+		if s.self.rest == backingOff {
+			return s.self
+		}
+	}
+	return nil
 }

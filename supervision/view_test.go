@@ -41,6 +41,26 @@ func TestViewShowsAChildAsItIs(t *testing.T) {
 	}
 }
 
+// A service below a supervisor that waits for its back-off is not down for good, and
+// the restart says when it comes.
+func TestAServiceWaitsForTheBackOffOfItsSupervisor(t *testing.T) {
+	inner := delayed(time.Minute, nested(intense(under("inner", OneForOne, Graph, service("a")), 0)))
+	w := booted(t, under("root", OneForOne, Graph, inner))
+	w.crash("a")
+	w.run(time.Second)
+	if v := w.view("a"); v.State != StateWaiting || v.Reason != ReasonStrategy || v.Detail != "for supervisor inner, whose back-off runs" {
+		t.Errorf("a is %s, %s %q", v.State, v.Reason, v.Detail)
+	}
+	last := w.notices[len(w.notices)-1]
+	if last.Type != SupervisorRestarting || last.Message != "restarts inner, in 1m0s" {
+		t.Errorf("the last notice is %s %q", last.Type, last.Message)
+	}
+	w.run(time.Minute)
+	if v := w.view("a"); v.State != StateRunning {
+		t.Errorf("a is %s", v.State)
+	}
+}
+
 func TestStatesOfALife(t *testing.T) {
 	w := newWorld(t, under("root", OneForOne, Graph, service("a")), Options{})
 	want := func(s State) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +170,53 @@ func TestWhyExplainsEachIncident(t *testing.T) {
 			golden(t, "why-"+i.name, all.String())
 			assertHarmless(t, all.String())
 		})
+	}
+}
+
+// Each incident in which services end by themselves goes as it was foretold: who is
+// stopped and who is started by the last of these ends.
+func TestWhatifForetellsEachIncident(t *testing.T) {
+	foretold := 0
+	for _, i := range incidents {
+		t.Run(i.name, func(t *testing.T) {
+			s := opens(t, i.tree, i.fails)
+			i.play(s)
+			if len(s.ended) == 0 || s.calls > 0 || s.doomed != nil {
+				return // it is about operators, or starts that fail
+			}
+			foretold++
+			last := s.ended[len(s.ended)-1]
+			tree, err := supervision.Compile(i.tree)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := supervision.Predict(tree, supervision.Options{}, last.id, last.kind, len(s.ended))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.until(time.Minute)
+			var stopped, started []supervision.ChildID
+			for _, e := range s.events[last.event:] {
+				switch e.GetType() {
+				case supervision.ServiceStopping:
+					stopped = append(stopped, supervision.ChildID(e.GetService()))
+				case supervision.ServiceStarting:
+					started = append(started, supervision.ChildID(e.GetService()))
+				}
+			}
+			for what, pair := range map[string][2][]supervision.ChildID{
+				"stopped": {slices.Concat(want.Stop...), stopped}, "started": {slices.Concat(want.Start...), started},
+			} {
+				slices.Sort(pair[0])
+				slices.Sort(pair[1])
+				if !slices.Equal(pair[0], pair[1]) {
+					t.Errorf("%s: foretold %v, came to pass %v", what, pair[0], pair[1])
+				}
+			}
+		})
+	}
+	if foretold < 8 {
+		t.Errorf("only %d incidents were foretold", foretold)
 	}
 }
 

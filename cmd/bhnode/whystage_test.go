@@ -25,6 +25,14 @@ type stage struct {
 	lives  map[supervision.ChildID]uint64
 	doomed map[supervision.ChildID]supervision.ChildExited // how each start of it ends
 	calls  uint64
+	ended  []ending
+}
+
+// ending is an end that nothing in the story has brought about.
+type ending struct {
+	id    supervision.ChildID
+	kind  supervision.ExitKind
+	event int // the number of events before it
 }
 
 // cue is something that is due.
@@ -69,26 +77,32 @@ func (s *stage) carryOut(cmd supervision.Command) {
 		})
 		s.after(100*time.Millisecond, func() {
 			if e, fails := s.doomed[c.ID]; fails {
-				s.ends(c.ID, e)
+				s.over(c.ID, e)
 				return
 			}
 			s.send(supervision.ChildReady(c))
 		})
 	case supervision.StopChild:
 		s.after(50*time.Millisecond, func() {
-			s.ends(c.ID, supervision.ChildExited{Kind: supervision.ShutdownExit, Reason: c.Reason, Detail: "exit 0"})
+			s.over(c.ID, supervision.ChildExited{Kind: supervision.ShutdownExit, Reason: c.Reason, Detail: "exit 0"})
 		})
 	case supervision.Wake:
 		s.after(c.After, func() { s.send(supervision.BackoffOver{ID: c.ID, Token: c.Token}) })
 	case supervision.Notice:
 		s.write(c)
 	case supervision.KillChild, supervision.Reply, supervision.Held, supervision.Booted, supervision.Ended,
-		supervision.Managed, supervision.Report, supervision.SupervisorState:
+		supervision.Managed, supervision.Report, supervision.SupervisorState, supervision.ChildJoined, supervision.ChildLeft:
 	}
 }
 
-// ends ends the present life of a service.
+// ends is what happens to a service: it ends by itself.
 func (s *stage) ends(id supervision.ChildID, e supervision.ChildExited) {
+	s.ended = append(s.ended, ending{id, e.Kind, len(s.events)})
+	s.over(id, e)
+}
+
+// over ends the present life of a service.
+func (s *stage) over(id supervision.ChildID, e supervision.ChildExited) {
 	e.ID, e.Incarnation = id, s.lives[id]
 	s.send(e)
 }

@@ -62,10 +62,11 @@ type snapshot struct {
 	of    map[*service]*bhnodev1.Service
 	ended map[*supervisor]bool // stopped, and not to start by itself
 	down  map[*supervisor]bool // not running, for whatever reason
+	later map[*supervisor]bool // to start by itself, in a while
 }
 
 func (n *node) snapshot() (snapshot, error) {
-	out := snapshot{of: map[*service]*bhnodev1.Service{}, ended: map[*supervisor]bool{}, down: map[*supervisor]bool{}}
+	out := snapshot{of: map[*service]*bhnodev1.Service{}, ended: map[*supervisor]bool{}, down: map[*supervisor]bool{}, later: map[*supervisor]bool{}}
 	status, tree, err := n.status()
 	if err != nil {
 		return out, err
@@ -77,6 +78,7 @@ func (n *node) snapshot() (snapshot, error) {
 	walk = func(t *bhnodev1.TreeNode) {
 		if s := n.p.supByName[t.GetName()]; s != nil {
 			out.ended[s] = t.GetState() == bhnodev1.ServiceState_SERVICE_STATE_STOPPED
+			out.later[s] = t.GetState() == bhnodev1.ServiceState_SERVICE_STATE_BACKOFF
 			out.down[s] = t.GetState() != bhnodev1.ServiceState_SERVICE_STATE_RUNNING
 		}
 		for _, k := range t.GetChildren() {
@@ -144,11 +146,11 @@ func (m *model) objection(s *service, got *bhnodev1.Service, now snapshot) strin
 			return "the journal has no reason"
 		}
 	case state == "stopped":
-		if st.dismissed == no && !m.hasEnded(s, now) && (!now.anyDown(s) || !m.follows(s)) {
+		if st.dismissed == no && !m.hasEnded(s, now) && (!anyAbove(s, now.down) || !m.follows(s)) {
 			return "the journal has no reason"
 		}
 	case state == "waiting":
-		if !m.mustWait(s) {
+		if !m.mustWait(s) && !anyAbove(s, now.later) {
 			return "all it needs is there"
 		}
 	default:
@@ -188,10 +190,10 @@ func (m *model) follows(s *service) bool {
 	return false
 }
 
-// anyDown tells whether a supervisor above does not run.
-func (now snapshot) anyDown(s *service) bool {
+// anyAbove tells whether a supervisor above is one of those.
+func anyAbove(s *service, those map[*supervisor]bool) bool {
 	for sup := s.sup; sup != nil; sup = sup.parent {
-		if now.down[sup] {
+		if those[sup] {
 			return true
 		}
 	}
