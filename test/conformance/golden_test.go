@@ -60,7 +60,7 @@ func onRealProcesses(t *testing.T, all []*trace) {
 				t.Skip(why)
 			}
 			t.Parallel()
-			replay(t, tr, newLive(t, tr, world, fmt.Sprintf("%d-", i)))
+			replay(t, tr, newLive(t, tr, world.forTrace(tr), fmt.Sprintf("%d-", i)))
 			if !t.Failed() {
 				passed.Add(1)
 			}

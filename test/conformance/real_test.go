@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,8 +17,10 @@ import (
 
 const (
 	// realScale is how much longer everything takes on real processes, so that what
-	// was milliseconds apart stays apart on a busy machine.
+	// was milliseconds apart stays apart on a busy machine; parScale where a trace says
+	// when what happens.
 	realScale = 4
+	parScale  = 20
 	// realQuiet is how long nothing must have happened for things to be over.
 	realQuiet = 60 * time.Millisecond
 	// together is how many traces run side by side.
@@ -28,9 +31,19 @@ const (
 // reaper of orphans in a process.
 type machine struct {
 	actors.OnHost
+	factor time.Duration
 }
 
-func (m machine) scale() time.Duration    { return realScale }
+// forTrace is the machine at the pace of a trace.
+func (m machine) forTrace(tr *trace) machine {
+	m.factor = realScale
+	if slices.ContainsFunc(tr.Steps, func(s step) bool { return s.Do.Op == "par" }) {
+		m.factor = parScale
+	}
+	return m
+}
+
+func (m machine) scale() time.Duration    { return m.factor }
 func (m machine) patience() time.Duration { return 30 * time.Second }
 func (m machine) strict() bool            { return false }
 
@@ -82,5 +95,5 @@ func newMachine(t *testing.T) machine {
 			t.Error(err)
 		}
 	})
-	return machine{actors.OnHost{Host: host}}
+	return machine{OnHost: actors.OnHost{Host: host}}
 }
