@@ -110,7 +110,7 @@ func TestASignalReachesTheMainProcess(t *testing.T) {
 		if err != nil || got.err != nil || got.pid != p.pid || p.called("Signal hangup") != 1 {
 			t.Errorf("got %+v, %v, want the signal sent to %d", got, err, p.pid)
 		}
-		if e := r.event("operator.command", ""); e.Message != "signal cache SIGHUP" || e.Attrs["who"] != "test" {
+		if e := r.event("operator.command", "cache"); e.Message != "signal cache SIGHUP" || e.Attrs["who"] != "test" {
 			t.Errorf("got %q %v", e.Message, e.Attrs)
 		}
 		answered(t, r.command(supervision.OpStop, "cache"), "")

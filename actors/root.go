@@ -66,7 +66,11 @@ func (r *rootActor) Receive(c actor.Context) {
 	case shutdown:
 		r.shutdown(c, m)
 	case signalService:
-		r.noteCommand(c, "signal "+string(m.id)+" "+proc.SignalName(m.signal), m.who)
+		name := proc.SignalName(m.signal)
+		r.note(c, supervision.Notice{
+			Type: supervision.OperatorCommand, Service: m.id, Message: "signal " + string(m.id) + " " + name,
+			Attrs: []supervision.Attr{{Key: "who", Value: m.who}, {Key: "signal", Value: name}},
+		})
 		r.deliver(c, m.id, m)
 	case kept:
 		r.holds.kept(c, m)

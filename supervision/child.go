@@ -84,8 +84,8 @@ type child struct {
 	reason Reason
 	detail string
 	cause  uint64 // the last notice about it
-	// suspect is the notice that an end by itself will be put down to.
-	suspect uint64
+	// suspect is what an end by itself will be put down to.
+	suspect suspicion
 	dirty   bool
 	queued  bool // waits for a start slot
 	waits   bool // its waiting was noted

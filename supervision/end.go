@@ -1,6 +1,9 @@
 package supervision
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // started: the process of c runs.
 func (m *Machine) started(c *child, e ChildStarted) {
@@ -62,13 +65,13 @@ func (m *Machine) healthChanged(c *child, e ChildHealth) {
 		c.healthy, c.since = false, m.now
 		c.reason, c.detail = ReasonProbe, e.Detail
 		m.noteOf(c, ServiceUnhealthy, 0, e.Detail)
-		c.suspect = c.cause
+		c.suspect = suspicion{notice: c.cause}
 		return
 	}
 	c.healthy, c.since, c.healthySince = true, m.now, m.now
 	c.reason, c.detail = ReasonNone, ""
 	m.noteOf(c, ServiceHealthy, c.cause, "")
-	c.suspect = 0
+	c.suspect = suspicion{}
 	m.wakeDependents(c)
 }
 
@@ -182,10 +185,31 @@ func (s *supervisor) dealsWith(c *child, e ChildExited) bool {
 	return s.self.phase == starting || s.op.call != nil || c.spec().Restart.After(e.Kind)
 }
 
+// signalTime is how long after an operator's signal an end is put down to it, unless
+// it is that signal which ended the process.
+const signalTime = 10 * time.Second
+
+// suspicion is a notice that an end by itself will be put down to: the verdict that
+// the child is unhealthy, or an operator's signal.
+type suspicion struct {
+	notice uint64
+	signal any       // the name of the signal; nil: none
+	since  time.Time // when it was sent
+}
+
+// of is the notice that an end is put down to, 0 if there is none.
+func (s suspicion) of(now time.Time, e ChildExited) uint64 {
+	killer := slices.ContainsFunc(e.Attrs, func(a Attr) bool { return a.Key == "signal" && a.Value == s.signal })
+	if s.signal != nil && !killer && now.Sub(s.since) > signalTime {
+		return 0
+	}
+	return s.notice
+}
+
 // noteExit notes the end of a life. What nobody asked for has no cause but the
 // verdict that the child is unhealthy, or a signal that an operator sent.
 func (m *Machine) noteExit(c *child, e ChildExited, ordered bool) {
-	kind, cause := ServiceExited, c.suspect
+	kind, cause := ServiceExited, c.suspect.of(m.now, e)
 	switch {
 	case ordered:
 		kind, cause = ServiceStopped, c.cause

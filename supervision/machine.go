@@ -174,12 +174,20 @@ func (m *Machine) living(id ChildID, inc uint64) *child {
 	return c
 }
 
-// noted writes down a notice of somebody else. An operator's command about a service
-// is a signal: an end that follows is put down to it.
+// noted writes down a notice of somebody else. An operator's command about one
+// service is a signal, named by an attribute.
 func (m *Machine) noted(n Notice) {
+	c := m.children[n.Service]
+	if c == nil || n.Type != OperatorCommand {
+		m.note(n)
+		return
+	}
+	n.Incarnation, n.Pid = c.inc, c.pid
 	seq := m.note(n)
-	if c := m.children[n.Service]; c != nil && n.Type == OperatorCommand {
-		c.suspect = seq
+	for _, a := range n.Attrs {
+		if a.Key == "signal" {
+			c.suspect = suspicion{notice: seq, signal: a.Value, since: m.now}
+		}
 	}
 }
 

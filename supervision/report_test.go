@@ -121,13 +121,28 @@ func TestHeldMailboxOfTheRoot(t *testing.T) {
 	}
 }
 
-func TestSignalIsTheCauseOfTheEndThatFollows(t *testing.T) {
-	w := booted(t, list(service("a")))
-	w.send(Note{Notice{Type: OperatorCommand, Service: "a", Message: "signal a SIGUSR1"}})
-	w.crash("a")
-	w.run(0)
-	if got, want := w.chain(ServiceStarting, "a"), "a starting < a exited < a command"; got != want {
-		t.Errorf("got %s, want %s", got, want)
+// An end is put down to an operator's signal if that signal ended the process,
+// however late, or if it comes soon after it.
+func TestAnEndIsPutDownToTheSignalThatExplainsIt(t *testing.T) {
+	for _, tt := range []struct {
+		after time.Duration
+		died  string
+		want  string
+	}{
+		{0, "", "a starting < a exited < a command"},
+		{10 * time.Second, "SIGSEGV", "a starting < a exited < a command"},
+		{11 * time.Second, "SIGSEGV", "a starting < a exited"},
+		{time.Hour, "SIGUSR1", "a starting < a exited < a command"},
+	} {
+		w := booted(t, list(service("a")))
+		w.send(Note{Notice{Type: OperatorCommand, Service: "a", Message: "signal a SIGUSR1", Attrs: []Attr{{"signal", "SIGUSR1"}}}})
+		w.run(tt.after)
+		w.life("a").alive = false
+		w.send(ChildExited{ID: "a", Incarnation: 1, Kind: Abnormal, Reason: ReasonSignal, Attrs: []Attr{{"signal", tt.died}}})
+		w.run(0)
+		if got := w.chain(ServiceStarting, "a"); got != tt.want {
+			t.Errorf("died of %q after %v: got %s, want %s", tt.died, tt.after, got, tt.want)
+		}
 	}
 }
 

@@ -189,7 +189,7 @@ func (m *Machine) orderStart(c *child) {
 	c.inc++
 	m.setPhase(c, starting)
 	c.rest = pending
-	c.pid, c.running, c.healthy, c.waits, c.manual, c.suspect = 0, false, false, false, false, 0
+	c.pid, c.running, c.healthy, c.waits, c.manual, c.suspect = 0, false, false, false, false, suspicion{}
 	c.gate, c.lead, c.stalled, c.ran = nil, nil, false, false
 	c.sup.alive++
 	m.release(c)

@@ -78,6 +78,14 @@ var incidents = []incident{
 		s.ask(supervision.OpRestart, "restart ledger")
 		s.until(2 * time.Second)
 	}, []string{"ledger", "wallet"}},
+	{"operator-signal", shopTree(), nil, func(s *stage) {
+		s.send(supervision.Note{Notice: supervision.Notice{
+			Type: supervision.OperatorCommand, Service: "ledger", Message: "signal ledger SIGKILL",
+			Attrs: []supervision.Attr{{Key: "who", Value: "uid 1000"}, {Key: "signal", Value: "SIGKILL"}},
+		}})
+		s.ends("ledger", byKill)
+		s.until(5 * time.Second)
+	}, []string{"ledger", "wallet"}},
 	{"nested-give-up", troupe("root", supervision.OneForOne,
 		troupeIn(troupe("data", supervision.OneForOne, unlimited(player("store")), player("index"))), player("front", "store")), nil, func(s *stage) {
 		s.ends("store", byCode)

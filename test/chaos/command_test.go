@@ -61,6 +61,9 @@ func (m *model) forgive(named, touched set, again certainty) {
 	for s := range named {
 		for sup := s.sup; sup != nil; sup = sup.parent {
 			m.sups[sup].certain = nil
+			if m.sups[sup].ends {
+				m.newLife(sup)
+			}
 		}
 	}
 }

@@ -79,6 +79,7 @@ type state struct {
 // supState is one supervisor.
 type supState struct {
 	paused   bool
+	ends     bool // it gave up, or may have shut down; the next to start it begins a new life
 	certain  []time.Time
 	possible []time.Time
 }
@@ -111,6 +112,8 @@ func (m *model) take(e event) {
 	m.events = append(m.events, e)
 	m.judgeCause(e)
 	switch {
+	case e.Type == "operator.command":
+		m.takeCommand(e)
 	case e.Service != "":
 		s := m.p.byName[e.Service]
 		if s == nil {
@@ -125,8 +128,6 @@ func (m *model) take(e event) {
 			break
 		}
 		m.takeSupervisor(s, e)
-	case e.Type == "operator.command":
-		m.takeCommand(e)
 	case e.Type == "node.stopping":
 		m.down = true
 	}
@@ -228,6 +229,7 @@ func (m *model) takeService(s *service, st *state, e event) {
 // endIfWeighty: the end of a significant service may end its supervisor.
 func (m *model) endIfWeighty(s *service) {
 	if s.weight {
+		m.sups[s.sup].ends = true
 		m.order(m.p.below(s.sup))
 	}
 }
@@ -243,12 +245,12 @@ func (e event) normal() bool {
 func (m *model) end(s *service, st *state, e event) {
 	st.phase, st.healthy, st.running, st.ended = isDown, false, false, e
 	st.judged = no
-	byItself := e.Type == "service.exited" && (e.Cause == 0 || m.event(e.Cause).Type == "service.unhealthy" && m.event(e.Cause).Service == s.name)
+	why := m.event(e.Cause)
+	byItself := e.Type == "service.exited" && (e.Cause == 0 || why.Service == s.name && (why.Type == "service.unhealthy" || why.Type == "operator.command"))
 	if byItself {
 		st.judged, st.manual = yes, false
 	}
 	if s.restart == "temporary" && !byItself && st.again != yes {
-		why := m.event(e.Cause)
 		if e.Type == "service.stopped" {
 			why = m.event(st.ordered.Cause)
 		}
@@ -295,7 +297,7 @@ func (m *model) takeSupervisor(s *supervisor, e event) {
 func (m *model) newLife(top *supervisor) {
 	for _, s := range m.p.supervisors {
 		if s.isBelow(top) {
-			m.sups[s].certain = nil
+			m.sups[s].certain, m.sups[s].ends = nil, false
 		}
 	}
 	for s := range m.p.below(top) {
