@@ -201,11 +201,29 @@ func (l *live) end(p *life, reason string) {
 
 // poke sends something through the actor of a supervisor.
 func (l *live) poke(id string) {
-	n, _ := l.tree.find(id, "")
+	to := l.serviceBelow(id)
+	if to == "" {
+		l.t.Errorf("nothing lives below %s that a message could be for", id)
+		return
+	}
 	go func() {
 		_, _ = actors.NewControl(l.node).SignalService(context.Background(),
-			&bhnodev1.SignalServiceRequest{Name: n.Children[0].ID, Signal: int32(syscall.SIGCONT)})
+			&bhnodev1.SignalServiceRequest{Name: to, Signal: int32(syscall.SIGCONT)})
 	}()
+}
+
+// serviceBelow is a living service below a supervisor, "" if there is none.
+func (l *live) serviceBelow(id string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range sortedKeys(l.lives) {
+		for above := l.above[p]; above != ""; above = l.above[above] {
+			if above == id {
+				return p
+			}
+		}
+	}
+	return ""
 }
 
 // call makes a management call.
