@@ -20,6 +20,9 @@ var capabilityNames = []string{
 	"CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
 }
 
+// CapabilityNames returns the names of the capabilities of Linux (capabilities(7)).
+func CapabilityNames() []string { return slices.Clone(capabilityNames) }
+
 // capabilityNumbers finds capabilities by their names, written as the kernel does or
 // in small letters, with CAP_ or without.
 func capabilityNumbers(names []string) ([]int, error) {
