@@ -100,6 +100,8 @@ var children = map[string]func(arg string){
 		}
 		respawn("hare", "on", &syscall.SysProcAttr{Setsid: true}, os.Environ())
 	},
+	"burn":   burn,
+	"hog":    hog,
 	"node":   func(dir string) { nodeChild(dir, false, leftBehind(dir)) },
 	"mortal": func(dir string) { nodeChild(dir, true, []*ServiceSpec{childSpec("wait", "")}) },
 }
