@@ -97,7 +97,7 @@ func TestBirth(t *testing.T) {
 	nice, score, mask := 7, 321, os.FileMode(0o027)
 	caps := []string{"CAP_NET_BIND_SERVICE"}
 	s := childSpec("", "")
-	s.Command = []string{"/bin/sh", "-c", `ulimit -n; ulimit -Hn; nice; cat /proc/self/oom_score_adj; umask; id -u; id -g
+	s.Command = []string{"/bin/sh", "-c", `ulimit -n; ulimit -Hn; cut -d" " -f19 /proc/self/stat; cat /proc/self/oom_score_adj; umask; id -u; id -g
 		grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status; ls /proc/self/fd | wc -l`}
 	s.User, s.Limits.OpenFiles = "nobody", 123
 	s.Nice, s.OOMScoreAdj, s.Umask, s.NoNewPrivileges, s.Capabilities = &nice, &score, &mask, true, &caps
