@@ -206,6 +206,9 @@ func killExactly(st procStat) error {
 // signalExactly signals a process if it is still the one that was seen.
 func signalExactly(st procStat, sig syscall.Signal) error {
 	fd, err := unix.PidfdOpen(st.pid, 0)
+	if errors.Is(err, unix.EINVAL) { // it is just being reaped
+		return nil
+	}
 	if err != nil {
 		return gone(os.NewSyscallError("pidfd_open", err))
 	}

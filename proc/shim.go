@@ -2,6 +2,7 @@ package proc
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -46,6 +47,7 @@ func ExecShim() {
 		for fd := shimReport; fd < shimJoins+b.Joins; fd++ {
 			syscall.CloseOnExec(fd)
 		}
+		_ = unix.CloseRange(shimReport, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) // what bhnode itself was born with
 		e = b.become(os.Args[3:])
 	}
 	report, _ := json.Marshal(e) // two plain fields
