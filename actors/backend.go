@@ -21,6 +21,8 @@ type Backend interface {
 	Start(ctx context.Context, s *proc.ServiceSpec, incarnation uint64) (Process, error)
 	// Prober returns what checks an incarnation.
 	Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error)
+	// Enforcement tells what becomes of the limits of a service on this machine.
+	Enforcement(s *proc.ServiceSpec) []proc.Enforcement
 	// KeepHolds keeps the holds for the next life of the node.
 	KeepHolds(holds []supervision.Hold) error
 }
@@ -74,6 +76,9 @@ func (b OnHost) Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error) {
 		Notify: notify,
 	})
 }
+
+// Enforcement implements Backend.
+func (b OnHost) Enforcement(s *proc.ServiceSpec) []proc.Enforcement { return b.Host.Enforcement(s) }
 
 // KeepHolds implements Backend.
 func (b OnHost) KeepHolds(holds []supervision.Hold) error {

@@ -96,6 +96,14 @@ func fill(out *bhnodev1.Service, d Detail, v supervision.View, now time.Time) {
 	}
 }
 
+func limitsOf(limits []proc.Enforcement) []*bhnodev1.Limit {
+	out := make([]*bhnodev1.Limit, len(limits))
+	for i, l := range limits {
+		out[i] = &bhnodev1.Limit{Name: l.Limit, Value: l.Value, EnforcedBy: l.By, Why: l.Why, Help: l.Help}
+	}
+	return out
+}
+
 func exitOf(e proc.Exit) *bhnodev1.Exit {
 	out := &bhnodev1.Exit{OomKilled: e.OOMKilled, Time: timestamppb.New(e.At)}
 	switch {

@@ -89,6 +89,13 @@ func (b *fakeBackend) Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error
 	return &fakeProber{p: f}, nil
 }
 
+func (b *fakeBackend) Enforcement(s *proc.ServiceSpec) []proc.Enforcement {
+	if s.Limits.MemoryMB == 0 {
+		return nil
+	}
+	return []proc.Enforcement{{Limit: "memory_mb", Value: fmt.Sprint(s.Limits.MemoryMB), Why: "no cgroups", Help: "run as root"}}
+}
+
 func (b *fakeBackend) KeepHolds(holds []supervision.Hold) error {
 	b.mu.Lock()
 	keep := b.keep

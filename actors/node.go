@@ -13,6 +13,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"github.com/blackhole/bhnode/proc"
 	"github.com/blackhole/bhnode/proc/journal"
 	"github.com/blackhole/bhnode/proc/logstore"
 	"github.com/blackhole/bhnode/supervision"
@@ -73,6 +74,7 @@ type service struct {
 	body   *body // of the present incarnation; its actor's alone
 	lines  *logBook
 	logPID *actor.PID
+	limits []proc.Enforcement
 }
 
 // Start starts a node on a backend. It returns at once; what becomes of it is told
@@ -114,6 +116,9 @@ func (n *nodeContext) newService(of *Service) (*service, error) {
 		logPID: actor.NewPID(n.system.Address(), recordsName+"/"+logName(name)),
 	}
 	s.detail.Store(&Detail{})
+	if of.Enabled {
+		s.limits = n.backend.Enforcement(of.Spec)
+	}
 	if known := n.services.get(supervision.ChildID(name)); known != nil {
 		s.lines = known.lines
 		return s, nil

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -44,6 +45,7 @@ func (r *rootActor) Receive(c actor.Context) {
 		cause := r.note(c, supervision.Notice{Type: supervision.NodeStarting, Message: r.node.cfg.Source, Attrs: []supervision.Attr{
 			{Key: "version", Value: r.node.cfg.Version}, {Key: "boot_order", Value: r.node.cfg.Tree.Waves},
 		}})
+		r.noteLimits(c, cause)
 		r.step(c, supervision.Boot{Cause: cause})
 	case *actor.Stopping:
 		r.rest()
@@ -85,6 +87,24 @@ func (r *rootActor) note(c actor.Context, n supervision.Notice) uint64 {
 		}
 	}
 	return 0
+}
+
+// noteLimits writes down, for each service that has limits, what becomes of them on
+// this machine.
+func (r *rootActor) noteLimits(c actor.Context, cause uint64) {
+	for _, s := range r.node.services.all() {
+		if len(s.limits) == 0 {
+			continue
+		}
+		words, attrs := make([]string, len(s.limits)), make([]supervision.Attr, len(s.limits))
+		for i, l := range s.limits {
+			words[i] = l.String()
+			attrs[i] = supervision.Attr{Key: l.Limit, Value: map[string]any{"value": l.Value, "by": l.By, "why": l.Why, "help": l.Help}}
+		}
+		r.note(c, supervision.Notice{
+			Type: supervision.ServiceLimits, Service: supervision.ChildID(s.Spec.Name), Cause: cause, Message: strings.Join(words, "; "), Attrs: attrs,
+		})
+	}
 }
 
 // noteCommand writes down what an operator asked for.

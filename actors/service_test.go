@@ -311,3 +311,28 @@ func TestACheckThatCannotBeMadeIsAFailedStart(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatBecomesOfLimitsIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, config(t, def{name: "db", svc: func(s *Service) { s.Spec.Limits.MemoryMB = 64 }}, def{name: "web"}), newFake(t))
+		pass(time.Second)
+		const want = "memory_mb 64: not enforced: no cgroups: run as root"
+		if e := r.event("service.limits", "db"); e.Message != want || e.Cause != 1 {
+			t.Errorf("got %q because of %d, want %q because of the start", e.Message, e.Cause, want)
+		}
+		views, err := r.Snapshot(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		services, err := r.statusOf(views, []string{"db", "web"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := services[0].GetLimits(); len(got) != 1 || got[0].GetName() != "memory_mb" || got[0].GetEnforcedBy() != "" || got[0].GetHelp() != "run as root" {
+			t.Errorf("db has the limits %v", got)
+		}
+		if got := services[1].GetLimits(); len(got) != 0 {
+			t.Errorf("web has the limits %v", got)
+		}
+	})
+}

@@ -41,7 +41,11 @@ func (n *nodeContext) statusOf(views []supervision.View, names []string) ([]*bhn
 			continue
 		}
 		v, enabled := byID[supervision.ChildID(svc.Spec.Name)]
-		out = append(out, n.serviceOf(svc, v, enabled, now))
+		row := n.serviceOf(svc, v, enabled, now)
+		if len(names) > 0 {
+			row.Limits = limitsOf(n.services.get(supervision.ChildID(svc.Spec.Name)).limits)
+		}
+		out = append(out, row)
 	}
 	return out, nil
 }

@@ -223,14 +223,5 @@ func warnings(c *Config, metricsOn bool) []string {
 	if len(defaults) > 0 {
 		list = append(list, "on by default, without effect in this build yet: "+strings.Join(defaults, ", "))
 	}
-	var limited []string
-	for i := range c.Services {
-		if l := c.Services[i].Limits; c.Services[i].Enabled && l != (proc.Limits{}) {
-			limited = append(limited, c.Services[i].Name)
-		}
-	}
-	if len(limited) > 0 {
-		list = append(list, "resources are not enforced in this build yet: "+strings.Join(limited, ", "))
-	}
 	return list
 }

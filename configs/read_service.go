@@ -97,6 +97,7 @@ func (d *decoder) readService(c *Config, o *object, name string) *draft {
 	d.readEnvironment(s)
 	d.readHooks(s)
 	d.readResources(s)
+	d.readBirth(s)
 	d.readDependsOn(s)
 	d.readRestart(s)
 	d.readShutdown(s)
@@ -161,19 +162,6 @@ func (s *draft) finish(ds *drafts) Service {
 		svc.Peers = append(svc.Peers, proc.Peer{Name: p.Name, UnixSocket: p.UnixSocket, TCPPort: p.TCPPort})
 	}
 	return svc
-}
-
-func (d *decoder) readResources(s *draft) {
-	o := s.o.child("resources")
-	s.svc.Limits = proc.Limits{
-		CPUPercent: o.integer("cpu_percent", 0, 0, maxInt),
-		MemoryMB:   o.integer("memory_mb", 0, 0, maxInt),
-		IOWeight:   o.integer("io_weight", 0, 0, 10_000),
-		OpenFiles:  o.integer("open_files", 0, 0, maxInt),
-		Processes:  o.integer("processes", 0, 0, maxInt),
-	}
-	o.later("required", "false")
-	o.done()
 }
 
 // readServiceConfig renders `config:`, which is handed to the service as is.

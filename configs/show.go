@@ -119,6 +119,7 @@ func (svc *Service) show(s sheet) {
 		}
 	}
 	s.limits(svc.Limits)
+	s.birth(svc)
 	svc.showHealth(s.child("health_check"))
 	svc.showRestart(s.child("restart"))
 	svc.showShutdown(s.child("shutdown"))
@@ -167,6 +168,24 @@ func (s sheet) limits(l proc.Limits) {
 		if r.value != 0 {
 			resources.int(r.key, r.value)
 		}
+	}
+	resources.bool("required", l.Required)
+}
+
+// birth shows what a process is born with, besides its limits.
+func (s sheet) birth(svc *Service) {
+	if svc.Nice != nil {
+		s.int("nice", *svc.Nice)
+	}
+	if svc.OOMScoreAdj != nil {
+		s.int("oom_score_adj", *svc.OOMScoreAdj)
+	}
+	if svc.Umask != nil {
+		s.quoted("umask", fmt.Sprintf("%04o", *svc.Umask))
+	}
+	s.bool("no_new_privileges", svc.NoNewPrivileges)
+	if svc.Capabilities != nil {
+		s.argv("capabilities", *svc.Capabilities)
 	}
 }
 

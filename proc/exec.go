@@ -19,6 +19,8 @@ type execSpec struct {
 	account        account
 	mark           identity
 	stdout, stderr int // descriptors
+	group          *group
+	birth          *birth // nil: nothing that needs the shim
 }
 
 // exec starts a program in a session of its own, its input empty.
@@ -33,20 +35,14 @@ func (h *Host) exec(ctx context.Context, e execSpec) (*child, error) {
 	if err := checkDir(e.dir); err != nil {
 		return nil, err
 	}
-	attr := &syscall.ProcAttr{
-		Dir:   e.dir,
-		Env:   e.env,
-		Files: []uintptr{h.null.Fd(), uintptr(e.stdout), uintptr(e.stderr)},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: e.account.cred},
+	if e.birth == nil && (e.group == nil || !e.group.limited) {
+		return h.execPlain(ctx, path, e)
 	}
-	if h.opts.KillOnDeath {
-		attr.Sys.Pdeathsig = syscall.SIGKILL
+	c, err := h.execShim(ctx, path, e)
+	if err != nil {
+		return nil, err
 	}
-	c, err := h.spawn(ctx, forkRequest{path: path, argv: e.argv, attr: attr, mark: e.mark})
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		return nil, execError(path, errno)
-	}
-	return c, err
+	return c, nil
 }
 
 func checkDir(dir string) error {

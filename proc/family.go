@@ -96,6 +96,7 @@ func (f *family) leftForSure() (found []procStat, sure bool) {
 func (f *family) look() (found []procStat, sure bool) {
 	f.looking.Lock()
 	defer f.looking.Unlock()
+	found = f.leader.group.members()
 	for _, c := range f.forked() {
 		if st, err := readStat(c.pid); err == nil && !st.dead() && st.start == c.start {
 			found = append(found, st)
@@ -108,9 +109,11 @@ func (f *family) look() (found []procStat, sure bool) {
 		}
 	}
 	had := make(map[life]bool, len(found))
-	for _, st := range found {
+	found = slices.DeleteFunc(found, func(st procStat) bool { // a member may be an orphan too
+		twice := had[st.life()]
 		had[st.life()] = true
-	}
+		return twice
+	})
 	for i := 0; i < len(found); i++ { // found grows
 		for _, st := range descend(found[i]) {
 			if !had[st.life()] {
@@ -170,6 +173,7 @@ func descend(parent procStat) []procStat {
 // found who has not had it: a process may fork while it is looked for.
 func (f *family) kill() error {
 	f.killed.Store(true)
+	f.leader.group.kill()
 	var errs []error
 	had := map[life]bool{}
 	for fresh := true; fresh && len(errs) == 0; {
@@ -202,6 +206,9 @@ func killExactly(st procStat) error {
 // signalExactly signals a process if it is still the one that was seen.
 func signalExactly(st procStat, sig syscall.Signal) error {
 	fd, err := unix.PidfdOpen(st.pid, 0)
+	if errors.Is(err, unix.EINVAL) { // it is just being reaped
+		return nil
+	}
 	if err != nil {
 		return gone(os.NewSyscallError("pidfd_open", err))
 	}
@@ -220,7 +227,7 @@ func gone(err error) error {
 	return err
 }
 
-// The family is polled, as without a cgroup no event says that it is gone.
+// Who is not in a group of the kernel is polled, as no event says that he is gone.
 const (
 	pollFirst  = time.Millisecond
 	pollMost   = 50 * time.Millisecond
@@ -233,6 +240,9 @@ func (f *family) awaitGone(ctx context.Context) error {
 	case <-f.leader.exited:
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if err := f.leader.group.awaitEmpty(ctx, f.host.poller); err != nil {
+		return err
 	}
 	pause := time.NewTimer(0)
 	defer pause.Stop()

@@ -67,12 +67,21 @@ func (h *Host) runHook(
 	if err != nil {
 		return "", err
 	}
+	within, err := h.groupOf(s.Name).hook(mark)
+	if err != nil {
+		return "", err
+	}
+	defer func() { h.warn(s.Name, within.remove(), "group of a hook not removed") }()
+	b, err := h.birthOf(s)
+	if err != nil {
+		return "", err
+	}
 	r, w, err := h.poller.outputPipe(acct)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = r.Close() }()
-	e := execSpec{argv: expandAll(env, argv), dir: s.WorkingDir, account: acct, stdout: w, stderr: w}
+	e := execSpec{argv: expandAll(env, argv), dir: s.WorkingDir, account: acct, stdout: w, stderr: w, group: within, birth: b}
 	e.mark, e.env = mark, slices.Concat(env, []string{envHook + "=" + mark.hook})
 	c, err := h.exec(ctx, e)
 	_ = syscall.Close(w)

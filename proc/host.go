@@ -40,6 +40,7 @@ type Host struct {
 	state    *state.Store
 	orphans  census
 	poller   *poller
+	backend  backend
 
 	forks  chan forkRequest
 	served chan struct{} // Serve has returned
@@ -50,6 +51,7 @@ type Host struct {
 	children map[int]*child      // every child of ours that was not reaped, orphans apart
 	hooks    map[*child]struct{} // those of them that are hooks and exec probes
 	services map[string]*Process // nil: about to be started
+	groups   map[string]*group   // of those services, from before pre_start until Release
 }
 
 // OpenHost takes possession of the runtime directory, which it makes if need be, and
@@ -64,6 +66,7 @@ func OpenHost(o HostOptions) (*Host, error) {
 		children: map[int]*child{},
 		hooks:    map[*child]struct{}{},
 		services: map[string]*Process{},
+		groups:   map[string]*group{},
 	}
 	if err := h.open(); err != nil {
 		return nil, errors.Join(err, h.closeFiles())
@@ -106,6 +109,7 @@ func (h *Host) open() (err error) {
 		return err
 	}
 	h.findGroup()
+	h.backend = openBackend(h.instance)
 	h.state, err = state.Open(stateDir)
 	return err
 }
@@ -151,6 +155,9 @@ func (h *Host) Close() error {
 
 func (h *Host) closeFiles() error {
 	var errs []error
+	if h.backend != nil {
+		h.backend.close()
+	}
 	for _, f := range []*os.File{h.null, h.lock} {
 		if f != nil {
 			errs = append(errs, f.Close())
@@ -192,6 +199,28 @@ func (h *Host) settle(service string, p *Process) {
 	} else {
 		h.services[service] = p
 	}
+}
+
+// keepGroup has the hooks of a service run in its group.
+func (h *Host) keepGroup(service string, g *group) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.groups[service] = g
+}
+
+// groupOf returns the group of a service that was started and not yet released.
+func (h *Host) groupOf(service string) *group {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.groups[service]
+}
+
+// dropGroup gives up the group of an incarnation in which nothing lives.
+func (h *Host) dropGroup(p *Process) {
+	h.mu.Lock()
+	delete(h.groups, p.service)
+	h.mu.Unlock()
+	h.warn(p.service, p.group.remove(), "group not removed")
 }
 
 // warn logs trouble that stops nobody.

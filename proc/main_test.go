@@ -34,6 +34,7 @@ const (
 var serving = make(chan func())
 
 func TestMain(m *testing.M) {
+	ExecShim()
 	if mode := os.Getenv(childMode); mode != "" {
 		children[mode](os.Getenv(childArg))
 		os.Exit(0)
@@ -58,7 +59,7 @@ func TestMain(m *testing.M) {
 // children are the behaviours of the test binary as a child.
 var children = map[string]func(arg string){
 	"exit": func(arg string) { code, _ := strconv.Atoi(arg); os.Exit(code) },
-	"wait": func(string) { fmt.Println("ready"); select {} },
+	"wait": func(string) { fmt.Println("ready"); forever() },
 	"env": func(string) {
 		for _, v := range os.Environ() {
 			fmt.Println(v)
@@ -67,7 +68,7 @@ var children = map[string]func(arg string){
 	"stubborn": func(string) {
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("ready")
-		select {}
+		forever()
 	},
 	"self": func(string) { // what a child is born with
 		sid, _ := getsid(0)
@@ -79,7 +80,7 @@ var children = map[string]func(arg string){
 	"escape": func(arg string) { // leaves a stubborn grandchild in a session of its own
 		respawn("stubborn", "", &syscall.SysProcAttr{Setsid: true}, os.Environ())
 		if arg != "" {
-			select {}
+			forever()
 		}
 	},
 	"background": func(string) { // leaves a stubborn grandchild in its session, with a bare environment
@@ -91,7 +92,7 @@ var children = map[string]func(arg string){
 		} else {
 			fmt.Println("ready")
 		}
-		select {}
+		forever()
 	},
 	"hare": func(arg string) { // hops from process to process, each in a session of its own
 		if arg == "" {
@@ -99,8 +100,17 @@ var children = map[string]func(arg string){
 		}
 		respawn("hare", "on", &syscall.SysProcAttr{Setsid: true}, os.Environ())
 	},
+	"burn":   burn,
+	"hog":    hog,
 	"node":   func(dir string) { nodeChild(dir, false, leftBehind(dir)) },
 	"mortal": func(dir string) { nodeChild(dir, true, []*ServiceSpec{childSpec("wait", "")}) },
+}
+
+// forever waits, as an empty select is a deadlock where nothing else can happen.
+func forever() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // respawn starts the test binary again, its output where ours goes.

@@ -111,18 +111,21 @@ func (o *Output) wake() {
 	}
 }
 
-// poller watches outputs whose readers wait, on one thread.
+// poller watches descriptors for those who wait for them, on one thread.
 type poller struct {
 	epoll int
 	end   int // an eventfd
 	ended chan struct{}
 
 	mu      sync.Mutex
-	watched map[int32]*Output
+	watched map[int32]waker
 }
 
+// waker waits for a descriptor.
+type waker interface{ wake() }
+
 func newPoller() (*poller, error) {
-	p := &poller{ended: make(chan struct{}), watched: map[int32]*Output{}}
+	p := &poller{ended: make(chan struct{}), watched: map[int32]waker{}}
 	var err error
 	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -144,25 +147,35 @@ func (p *poller) control(op, fd int, events uint32) error {
 
 // watch wakes o once, when it can be read. Its lock is held.
 func (p *poller) watch(o *Output) error {
-	op := unix.EPOLL_CTL_MOD
-	if !o.watched {
-		p.mu.Lock()
-		p.watched[int32(o.fd)] = o //nolint:gosec // a descriptor
-		p.mu.Unlock()
-		o.watched, op = true, unix.EPOLL_CTL_ADD
+	const events = unix.EPOLLIN | unix.EPOLLONESHOT
+	if o.watched {
+		return p.control(unix.EPOLL_CTL_MOD, o.fd, events)
 	}
-	return p.control(op, o.fd, unix.EPOLLIN|unix.EPOLLONESHOT)
+	o.watched = true
+	return p.add(o.fd, o, events)
+}
+
+// add wakes w at events of fd, until remove.
+func (p *poller) add(fd int, w waker, events uint32) error {
+	p.mu.Lock()
+	p.watched[int32(fd)] = w //nolint:gosec // a descriptor
+	p.mu.Unlock()
+	return p.control(unix.EPOLL_CTL_ADD, fd, events)
+}
+
+// remove ends what add began, before fd is closed.
+func (p *poller) remove(fd int) {
+	p.mu.Lock()
+	delete(p.watched, int32(fd)) //nolint:gosec // a descriptor
+	p.mu.Unlock()
+	_ = p.control(unix.EPOLL_CTL_DEL, fd, 0) // its end does the same
 }
 
 // forget ends the watch over o. Its lock is held.
 func (p *poller) forget(o *Output) {
-	if !o.watched {
-		return
+	if o.watched {
+		p.remove(o.fd)
 	}
-	p.mu.Lock()
-	delete(p.watched, int32(o.fd)) //nolint:gosec // a descriptor
-	p.mu.Unlock()
-	_ = p.control(unix.EPOLL_CTL_DEL, o.fd, 0) // its end does the same
 }
 
 func (p *poller) run() {
@@ -178,10 +191,10 @@ func (p *poller) run() {
 				return
 			}
 			p.mu.Lock()
-			o := p.watched[e.Fd] // nil: closed meanwhile; another of that number looks in vain
+			w := p.watched[e.Fd] // nil: closed meanwhile; another of that number looks in vain
 			p.mu.Unlock()
-			if o != nil {
-				o.wake()
+			if w != nil {
+				w.wake()
 			}
 		}
 	}

@@ -23,6 +23,7 @@ type Process struct {
 	mark        identity
 	main        *child
 	family      *family
+	group       *group // nil: none
 	stdout      *Output
 	stderr      *Output
 	notify      *NotifySocket
@@ -56,6 +57,10 @@ func (p *Process) Exited() <-chan struct{} { return p.main.exited }
 
 // Exit returns how the main process ended; before Exited it is not known.
 func (p *Process) Exit() Exit { return p.main.end() }
+
+// Counters returns what the kernel has counted of the incarnation; after Release, the
+// last that was counted.
+func (p *Process) Counters() Counters { return p.group.counters() }
 
 // Signal sends sig to the main process, never to another that has got its number. The
 // error is ErrProcessDone if it is over.
@@ -117,6 +122,7 @@ func (h *Host) postStop(ctx context.Context, s *ServiceSpec, env []string, reaso
 func (p *Process) Release() {
 	p.release.Do(func() {
 		p.closeFiles()
+		p.host.dropGroup(p)
 		p.host.warn(p.service, p.host.state.Delete(p.service), "process not forgotten")
 		p.host.settle(p.service, nil)
 	})

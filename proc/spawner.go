@@ -23,6 +23,7 @@ type forkRequest struct {
 	argv  []string
 	attr  *syscall.ProcAttr
 	mark  identity
+	group *group
 	reply chan forkReply
 }
 
@@ -97,7 +98,7 @@ func (h *Host) fork(r forkRequest) (*child, error) {
 		st.start = 0 // known by its pidfd all the same
 	}
 	c := &child{
-		host: h, pid: pid, start: st.start, mark: r.mark, started: now,
+		host: h, pid: pid, start: st.start, mark: r.mark, group: r.group, started: now,
 		pidfd: os.NewFile(uintptr(fd), "pidfd"), exited: make(chan struct{}),
 	}
 	h.mu.Lock()
@@ -132,6 +133,7 @@ type child struct {
 	pid     int
 	start   uint64 // clock ticks since boot
 	mark    identity
+	group   *group // nil: none
 	started time.Time
 	pidfd   *os.File
 	exited  chan struct{} // closed when exit is valid
@@ -164,7 +166,7 @@ func (c *child) wait() {
 	}
 	c.exit = Exit{At: time.Now()}
 	if known {
-		c.exit = exitOf(status, c.exit.At)
+		c.exit = c.group.judge(exitOf(status, c.exit.At))
 	}
 	close(c.exited)
 }

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"os"
 	"syscall"
 	"time"
 )
@@ -36,6 +37,15 @@ type ServiceSpec struct {
 	Hooks          Hooks
 	Probe          ProbeSpec
 	Limits         Limits
+	// Nice, OOMScoreAdj and Umask are set before its program is run; nil: as bhnode's own.
+	Nice        *int
+	OOMScoreAdj *int
+	Umask       *os.FileMode
+	// NoNewPrivileges has the kernel ignore the set-user-ID bits of all it runs.
+	NoNewPrivileges bool
+	// Capabilities are all that it and what it starts can ever have, by their names
+	// (CAP_NET_BIND_SERVICE); nil: what its user has.
+	Capabilities *[]string
 }
 
 // EnvVar is one variable of an environment.

@@ -19,6 +19,7 @@ const (
 	StageDirectory Stage = "directory"
 	StageConfig    Stage = "config"
 	StageNotify    Stage = "notify socket"
+	StageLimits    Stage = "limits"
 	StageHook      Stage = "pre_start"
 	StageSpawn     Stage = "spawn"
 )
@@ -68,7 +69,8 @@ type launch struct {
 	spec    *ServiceSpec
 	account account
 	config  string // path of the rendered config
-	hooked  bool   // pre_start has begun
+	birth   *birth
+	hooked  bool // pre_start has begun
 	proc    *Process
 }
 
@@ -81,6 +83,7 @@ func (l *launch) run(ctx context.Context) error {
 		{StageDirectory, l.makeDirs},
 		{StageConfig, l.writeConfig},
 		{StageNotify, l.listen},
+		{StageLimits, l.limit},
 		{StageHook, l.preStart},
 		{StageSpawn, l.spawn},
 	} {
@@ -135,6 +138,25 @@ func (l *launch) record(pid int, start uint64) {
 	}), "process not recorded")
 }
 
+// limit makes the groups of the incarnation.
+func (l *launch) limit(context.Context) (err error) {
+	if l.spec.Limits.Required {
+		for _, e := range l.host.Enforcement(l.spec) {
+			if e.By == "" {
+				return hopeless(errors.New(e.String()))
+			}
+		}
+	}
+	if l.birth, err = l.host.birthOf(l.spec); err != nil {
+		return err
+	}
+	l.proc.group, err = l.host.backend.open(l.spec.Name, l.proc.incarnation, l.spec.Limits)
+	if err == nil {
+		l.host.keepGroup(l.spec.Name, l.proc.group)
+	}
+	return err
+}
+
 func (l *launch) preStart(ctx context.Context) error {
 	l.record(0, 0)
 	for _, argv := range l.spec.Hooks.PreStart {
@@ -160,6 +182,7 @@ func (l *launch) spawn(ctx context.Context) (err error) {
 	defer func() { _ = syscall.Close(stderr) }()
 	main, err := l.host.exec(ctx, execSpec{
 		argv: argv, env: p.env, dir: l.spec.WorkingDir, account: l.account, mark: p.mark, stdout: stdout, stderr: stderr,
+		group: p.group, birth: l.birth,
 	})
 	if err != nil {
 		return err
@@ -178,5 +201,6 @@ func (l *launch) undo(ctx context.Context) {
 		l.host.warn(l.spec.Name, err, "post_stop ended badly")
 	}
 	p.closeFiles()
+	l.host.dropGroup(p)
 	l.host.warn(l.spec.Name, l.host.state.Delete(l.spec.Name), "process not forgotten")
 }

@@ -62,6 +62,7 @@ func (h *Host) Sweep(ctx context.Context) ([]Leftover, error) {
 		}
 		errs = append(errs, h.state.Delete(r.Service))
 	}
+	errs = append(errs, h.backend.sweep(ctx, h.poller))
 	return sw.found(), errors.Join(errs...)
 }
 

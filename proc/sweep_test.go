@@ -67,7 +67,7 @@ func TestSweepStopsWhatADeadNodeLeft(t *testing.T) {
 	if err := node.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	awaitGone(t, node)
+	awaitExit(t, node) // what it has started lives on in its group
 
 	h, err := OpenHost(HostOptions{Node: "renamed", RuntimeDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
 	if err != nil {
@@ -171,7 +171,7 @@ func TestSweepEndsWithItsContext(t *testing.T) {
 	if err := node.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	awaitGone(t, node)
+	awaitExit(t, node)
 	h, err := OpenHost(HostOptions{Node: "inner", RuntimeDir: dir, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)

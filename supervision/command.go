@@ -154,6 +154,7 @@ const (
 	ServiceStuck     = "service.stuck"
 	ServiceCompleted = "service.completed"
 	ServiceFailed    = "service.failed"
+	ServiceLimits    = "service.limits"
 
 	SupervisorRestarting = "supervisor.restarting"
 	SupervisorGaveUp     = "supervisor.gave_up"

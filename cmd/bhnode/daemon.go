@@ -56,7 +56,39 @@ func (a *app) openDaemon(cfg *configs.Config, src configs.Source) (*daemon, erro
 		return nil, errors.Join(lockHint(err, src), d.logFile.Close())
 	}
 	d.host = host
+	d.warnOfLimits()
 	return d, nil
+}
+
+// warnOfLimits says once of each limit that this machine does not enforce, or not as
+// asked, which services have it, why, and what would help.
+func (d *daemon) warnOfLimits() {
+	var order []proc.Enforcement
+	names := map[proc.Enforcement][]string{}
+	for i := range d.cfg.Services {
+		s := &d.cfg.Services[i]
+		if !s.Enabled {
+			continue
+		}
+		for _, e := range d.host.Enforcement(&s.ServiceSpec) {
+			if e.Why == "" {
+				continue
+			}
+			e.Value, e.By = "", ""
+			if names[e] == nil {
+				order = append(order, e)
+			}
+			names[e] = append(names[e], s.Name)
+		}
+	}
+	for _, e := range order {
+		text := fmt.Sprintf("%s of %s is not enforced: %s", e.Limit, strings.Join(names[e], ", "), e.Why)
+		if e.Help != "" {
+			text += "; what would help: " + e.Help
+		}
+		d.app.err.printf("%s %s\n", d.app.err.paint(styleWorking, "warning:"), safeLines(text))
+		d.log.Warn().Str("limit", e.Limit).Strs("services", names[e]).Str("why", e.Why).Str("help", e.Help).Msg("limit is not enforced")
+	}
 }
 
 // openLog opens bhnode's own log. Its warnings are shown on the terminal too.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,11 @@ func (a *app) detail(s *bhnodev1.Service, all []*bhnodev1.Service) {
 	add("Needed by", strings.Join(withStates(s.GetNeededBy(), all), ", "))
 	add("Supervisor", s.GetSupervisor())
 	add("Last exit", exitLine(now, s.GetExit()))
+	label := "Limits:"
+	for _, l := range s.GetLimits() {
+		rows = append(rows, []cell{{}, {label, styleDim}, plain(limitLine(l))})
+		label = ""
+	}
 	for _, line := range a.out.columns(rows) {
 		a.out.printf("  %s\n", line)
 	}
@@ -45,6 +51,15 @@ func (a *app) detail(s *bhnodev1.Service, all []*bhnodev1.Service) {
 		}
 	}
 	a.advise(s)
+}
+
+// limitLine says what becomes of a limit: "memory_mb 64 (cgroup v2)".
+func limitLine(l *bhnodev1.Limit) string {
+	parts := []string{l.GetName() + " " + l.GetValue() + " is not enforced", l.GetWhy(), l.GetHelp()}
+	if by := l.GetEnforcedBy(); by != "" {
+		parts[0] = l.GetName() + " " + l.GetValue() + " (" + by + ")"
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ": ")
 }
 
 func stateLine(now time.Time, s *bhnodev1.Service) string {

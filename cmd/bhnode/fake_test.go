@@ -82,6 +82,12 @@ func (n *fakeNode) GetStatus(_ context.Context, req *bhnodev1.GetStatusRequest) 
 			return nil, status.Errorf(codes.NotFound, "no service %q", name)
 		}
 		s := proto.CloneOf(n.services[i])
+		if name == "storage" {
+			s.Limits = []*bhnodev1.Limit{
+				{Name: "cpu_percent", Value: "200", EnforcedBy: "cgroup v2"},
+				{Name: "io_weight", Value: "500", Why: "not effective: no disk has the scheduler bfq", Help: "echo bfq > /sys/block/DISK/queue/scheduler"},
+			}
+		}
 		s.LastLines = []string{"12:02:08 INF compaction done", "\x1b[31mred\x1b[0m \x1b]0;title\x07"}
 		out.Services = append(out.Services, s)
 	}

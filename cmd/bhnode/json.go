@@ -48,6 +48,15 @@ type serviceJSON struct {
 	DependsOn    []string         `json:"depends_on"`
 	Reason       *string          `json:"reason"`
 	Message      *string          `json:"message"`
+	Limits       []limitJSON      `json:"limits,omitempty"` // of a service that is named
+}
+
+type limitJSON struct {
+	Name       string  `json:"name"`
+	Value      string  `json:"value"`
+	EnforcedBy *string `json:"enforced_by"`
+	Why        *string `json:"why"`
+	Help       *string `json:"help"`
 }
 
 type exitJSON struct {
@@ -156,7 +165,15 @@ func serviceToJSON(s *bhnodev1.Service) serviceJSON {
 		DependsOn:    append([]string{}, s.GetDependsOn()...),
 		Reason:       orNull(reasonWord(s.GetReason())),
 		Message:      orNull(s.GetMessage()),
+		Limits:       limitsToJSON(s.GetLimits()),
 	}
+}
+
+func limitsToJSON(limits []*bhnodev1.Limit) (out []limitJSON) {
+	for _, l := range limits {
+		out = append(out, limitJSON{l.GetName(), l.GetValue(), orNull(l.GetEnforcedBy()), orNull(l.GetWhy()), orNull(l.GetHelp())})
+	}
+	return out
 }
 
 func exitToJSON(e *bhnodev1.Exit) exitJSON {

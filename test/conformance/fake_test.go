@@ -80,6 +80,9 @@ func (b *bubble) Prober(*proc.ServiceSpec, actors.Process) (proc.Prober, error) 
 	return noProber{}, nil
 }
 
+// Enforcement implements actors.Backend.
+func (b *bubble) Enforcement(*proc.ServiceSpec) []proc.Enforcement { return nil }
+
 // KeepHolds implements actors.Backend.
 func (b *bubble) KeepHolds([]supervision.Hold) error { return nil }
 

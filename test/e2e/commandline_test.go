@@ -295,9 +295,10 @@ func TestTheSeedConfigurationRunsAndKeepsItsSecret(t *testing.T) {
 	if err != nil || !strings.Contains(string(rendered), "s3cr3t-of-jwt") {
 		t.Errorf("the service was given %q, %v", rendered, err)
 	}
-	for _, text := range []string{"not enforced", "resources"} {
-		if strings.Count(n.stderr.String(), text) == 0 {
-			t.Errorf("run does not warn that limits are not enforced yet:\n%s", n.stderr)
+	limits := n.do("status", "identity")
+	for _, limit := range []string{"cpu_percent 200", "memory_mb 1024", "io_weight 500", "open_files 10000", "processes 100"} {
+		if !strings.Contains(limits, limit) {
+			t.Errorf("status does not say what becomes of %s:\n%s", limit, limits)
 		}
 	}
 	n.stop()

@@ -1,0 +1,227 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/containerd/cgroups/v3/cgroup1"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// names1 are the controllers of cgroup v1 by what they are called here.
+var names1 = map[string]cgroup1.Name{
+	ctlCPU: cgroup1.Cpu, ctlMemory: cgroup1.Memory, ctlIO: cgroup1.Blkio, ctlPids: cgroup1.Pids,
+}
+
+// groups1 is the back end of cgroup v1: a group in the hierarchy of each controller
+// has the limits of an incarnation. On a hybrid machine a bare group of cgroup v2
+// tracks it and kills it whole.
+type groups1 struct {
+	mounts map[string]*hierarchy // by controller, those that can be used
+	lacks  map[string]*Problem
+	name   string
+	track  string // base of the bare groups, "": none
+	bare   *Problem
+}
+
+func openGroups1(at hierarchies, name string) backend {
+	b := &groups1{mounts: map[string]*hierarchy{}, lacks: map[string]*Problem{}, name: name}
+	for c, v1 := range names1 {
+		h := at.v1[string(v1)]
+		if h == nil {
+			b.lacks[c] = &Problem{
+				keysOf[c], fmt.Sprintf("the controller %s of cgroup v1 is not mounted here", v1),
+				"mount it, or boot with systemd.unified_cgroup_hierarchy=1",
+			}
+			continue
+		}
+		if _, p := makeBase(h, name); p != nil {
+			b.lacks[c] = &Problem{keysOf[c], p.Why, p.Help}
+			continue
+		}
+		b.mounts[c] = h
+	}
+	if b.lacks[ctlIO] == nil {
+		b.lacks[ctlIO] = heedless("/sys/block", "")
+	}
+	b.openTracking(at.unified)
+	if len(b.mounts) == 0 && b.track == "" {
+		return noGroups{b.isolation().Problems}
+	}
+	return b
+}
+
+// openTracking makes the base of the bare groups, where there is a cgroup v2.
+func (b *groups1) openTracking(unified *hierarchy) {
+	b.bare = &Problem{"killing a service whole", "there is no cgroup v2 beside cgroup v1", "mount -t cgroup2 none /sys/fs/cgroup/unified"}
+	if unified == nil {
+		return
+	}
+	base, problem := makeBase(unified, b.name)
+	if problem == nil {
+		if err := tryBirth(base); err != nil {
+			problem = &Problem{Why: fmt.Sprintf("no process can be put into a group below %s: %v", unified.own, cause(err)), Help: helpFor(err)}
+		}
+	}
+	if problem != nil {
+		b.bare.Why, b.bare.Help = problem.Why, problem.Help
+		return
+	}
+	b.track, b.bare = base, nil
+}
+
+func (b *groups1) isolation() Isolation {
+	i := Isolation{Backend: "cgroup v1", Path: b.track, Tracking: trackedByGroup}
+	if b.bare != nil {
+		i.Tracking = trackedByMark
+		i.Problems = append(i.Problems, *b.bare)
+	}
+	for _, c := range []string{ctlCPU, ctlMemory, ctlIO, ctlPids} {
+		if p := b.lacks[c]; p != nil {
+			i.Problems = append(i.Problems, *p)
+		}
+	}
+	return i
+}
+
+func (b *groups1) lack(controller string) *Problem { return b.lacks[controller] }
+
+func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, error) {
+	g := &group{}
+	dirs := map[string]string{} // by controller
+	used := b.resources(l)
+	var wanted []cgroup1.Name
+	for _, c := range used.controllers {
+		h := b.mounts[c]
+		dirs[c] = filepath.Join(h.own, b.name, service)
+		g.holders, g.enter = append(g.holders, dirs[c]), append(g.enter, dirs[c])
+		wanted = append(wanted, names1[c])
+		_ = removeGroups(dirs[c]) // one that a start has not given back
+	}
+	if len(wanted) > 0 {
+		g.limited = true
+		if err := b.limit(service, wanted, used.limits); err != nil {
+			return nil, errors.Join(err, g.remove())
+		}
+	}
+	if dir := dirs[ctlIO]; dir != "" {
+		_ = writeGroup(dir, "blkio.bfq.weight", strconv.Itoa(min(l.IOWeight, bfqHighest))) // reported where it has no effect
+	}
+	if b.track != "" {
+		dir := filepath.Join(b.track, service)
+		leaf, err := makeLeaf(dir, incarnation)
+		if err != nil {
+			return nil, errors.Join(err, g.remove())
+		}
+		g.leaf, g.holders, g.enter = leaf, append(g.holders, dir), append(g.enter, leaf)
+	}
+	g.read = func() Counters { return counters1(dirs) }
+	g.base = g.read()
+	return g, nil
+}
+
+// limit makes the groups with the limits, of the wanted controllers only: the library
+// would make one in every hierarchy there is.
+func (b *groups1) limit(service string, wanted []cgroup1.Name, l *specs.LinuxResources) error {
+	path := func(name cgroup1.Name) (string, error) {
+		for c, v1 := range names1 {
+			if h := b.mounts[c]; v1 == name && h != nil {
+				below, err := filepath.Rel(h.mount, h.own)
+				return filepath.Join("/", below, b.name, service), err
+			}
+		}
+		return "", cgroup1.ErrControllerNotActive
+	}
+	_, err := cgroup1.New(path, l, cgroup1.WithHierarchy(func() ([]cgroup1.Subsystem, error) {
+		all, err := cgroup1.Default()
+		return slices.DeleteFunc(all, func(s cgroup1.Subsystem) bool { return !slices.Contains(wanted, s.Name()) }), err
+	}))
+	return err
+}
+
+// resources1 are limits as the library takes them.
+type resources1 struct {
+	controllers []string
+	limits      *specs.LinuxResources
+}
+
+// resources turns limits into what cgroup v1 is told, as far as it can be.
+func (b *groups1) resources(l Limits) resources1 {
+	r := resources1{limits: &specs.LinuxResources{}}
+	use := func(controller string, set bool) bool {
+		if !set || b.mounts[controller] == nil {
+			return false
+		}
+		r.controllers = append(r.controllers, controller)
+		return true
+	}
+	if use(ctlCPU, l.CPUPercent > 0) {
+		period, quota := uint64(cpuPeriod), int64(l.CPUPercent)*cpuPeriod/100
+		r.limits.CPU = &specs.LinuxCPU{Period: &period, Quota: &quota}
+	}
+	if use(ctlMemory, l.MemoryMB > 0) {
+		limit := int64(l.MemoryMB) << 20
+		r.limits.Memory = &specs.LinuxMemory{Limit: &limit}
+		if _, err := os.Stat(filepath.Join(b.mounts[ctlMemory].own, "memory.memsw.limit_in_bytes")); err == nil {
+			r.limits.Memory.Swap = &limit // memory and swap together
+		}
+	}
+	_ = use(ctlIO, l.IOWeight > 0) // its weight is not for the library, which knows a file of old kernels only
+	if use(ctlPids, l.Processes > 0) {
+		limit := int64(l.Processes)
+		r.limits.Pids = &specs.LinuxPids{Limit: &limit}
+	}
+	return r
+}
+
+func counters1(dirs map[string]string) Counters {
+	return Counters{
+		OOMKills:         readCount(dirs[ctlMemory], "memory.oom_control", "oom_kill"),
+		ThrottledPeriods: readCount(dirs[ctlCPU], "cpu.stat", "nr_throttled"),
+		Throttled:        time.Duration(readCount(dirs[ctlCPU], "cpu.stat", "throttled_time")), //nolint:gosec // years
+		PidsRefused:      readCount(dirs[ctlPids], "pids.events", "max"),
+	}
+}
+
+// bases are the directories of the node's groups, that of the bare ones first: who is
+// killed there has left the others too.
+func (b *groups1) bases() []string {
+	var dirs []string
+	if b.track != "" {
+		dirs = append(dirs, b.track)
+	}
+	for _, h := range b.mounts {
+		dirs = append(dirs, filepath.Join(h.own, b.name))
+	}
+	return dirs
+}
+
+func (b *groups1) sweep(ctx context.Context, p *poller) error {
+	var errs []error
+	for _, base := range b.bases() {
+		if base == b.track {
+			errs = append(errs, sweepGroups(ctx, p, base))
+			continue
+		}
+		services, err := os.ReadDir(base)
+		errs = append(errs, err)
+		for _, s := range services {
+			if s.IsDir() {
+				errs = append(errs, removeGroups(filepath.Join(base, s.Name())))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (b *groups1) close() {
+	for _, base := range b.bases() {
+		_ = removeGroups(base) // what still runs keeps its own
+	}
+}

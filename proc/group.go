@@ -1,0 +1,223 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Counters are what the kernel counted of one incarnation and those it started.
+type Counters struct {
+	OOMKills         uint64 // changes when something was killed for want of memory
+	ThrottledPeriods uint64 // in which it had used up its share of processors
+	Throttled        time.Duration
+	PidsRefused      uint64 // forks that its limit of processes refused
+}
+
+func (c Counters) since(base Counters) Counters {
+	return Counters{
+		OOMKills:         c.OOMKills - base.OOMKills,
+		ThrottledPeriods: c.ThrottledPeriods - base.ThrottledPeriods,
+		Throttled:        c.Throttled - base.Throttled,
+		PidsRefused:      c.PidsRefused - base.PidsRefused,
+	}
+}
+
+// group holds one incarnation, or one hook of it. Its leaf is a fresh group without
+// controllers: one that was killed once is never entered again, as the kernel may kill
+// what is born into it.
+type group struct {
+	leaf    string   // "": the kernel tracks nothing
+	holders []string // directories with the limits, each removed after those before it
+	enter   []string // directories that a process joins, the leaf last
+	limited bool     // it is joined by the shim, as its last act
+	read    func() Counters
+	base    Counters
+	killed  atomic.Bool
+	final   atomic.Pointer[Counters] // when it was removed
+}
+
+// hook makes the group of one hook: within the incarnation, or beside it where it
+// outlives that.
+func (g *group) hook(mark identity) (*group, error) {
+	if g == nil {
+		return nil, nil
+	}
+	if g.killed.Load() && !mark.outlives() {
+		return nil, errors.New("the incarnation was killed")
+	}
+	sub := &group{limited: g.limited, enter: g.enter}
+	if g.leaf == "" {
+		return sub, nil
+	}
+	parent := g.leaf
+	if mark.outlives() {
+		parent = filepath.Dir(g.leaf)
+	}
+	sub.leaf = filepath.Join(parent, "hook-"+mark.hook)
+	if err := os.Mkdir(sub.leaf, 0o755); err != nil { //nolint:gosec // as all of cgroupfs
+		return nil, fmt.Errorf("cannot make the group of a hook: %w", err)
+	}
+	sub.enter = append(slices.Clone(g.enter[:len(g.enter)-1]), sub.leaf)
+	return sub, nil
+}
+
+// openLeaf returns a descriptor of the leaf, to be born into.
+func (g *group) openLeaf() (int, error) {
+	fd, err := unix.Open(g.leaf, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: g.leaf, Err: err}
+	}
+	return fd, nil
+}
+
+// kill kills all that is in the leaf, what is forked meanwhile too.
+func (g *group) kill() {
+	if g == nil {
+		return
+	}
+	g.killed.Store(true)
+	if g.leaf != "" {
+		_ = writeGroup(g.leaf, "cgroup.kill", "1") // without it, its members are killed one by one
+	}
+}
+
+// members returns what is alive in the leaf and below it.
+func (g *group) members() []procStat {
+	if g == nil || g.leaf == "" {
+		return nil
+	}
+	var found []procStat
+	for _, pid := range pidsBelow(g.leaf) {
+		if st, err := readStat(pid); err == nil && !st.dead() {
+			found = append(found, st)
+		}
+	}
+	return found
+}
+
+// awaitEmpty returns when nothing is in the leaf.
+func (g *group) awaitEmpty(ctx context.Context, p *poller) error {
+	if g == nil || g.leaf == "" {
+		return nil
+	}
+	return awaitEmpty(ctx, p, g.leaf)
+}
+
+// counters returns what was counted since the group was made.
+func (g *group) counters() Counters {
+	if g == nil || g.read == nil {
+		return Counters{}
+	}
+	if final := g.final.Load(); final != nil {
+		return *final
+	}
+	return g.read().since(g.base)
+}
+
+// judge tells an end for want of memory from one by another's SIGKILL.
+func (g *group) judge(e Exit) Exit {
+	if g != nil && e.Signal == syscall.SIGKILL && !g.killed.Load() {
+		e.OOMKilled = g.counters().OOMKills > 0
+	}
+	return e
+}
+
+// remove gives the directories back; nothing lives in them.
+func (g *group) remove() error {
+	if g == nil {
+		return nil
+	}
+	final := g.counters()
+	g.final.Store(&final)
+	var errs []error
+	if g.leaf != "" {
+		errs = append(errs, removeGroups(g.leaf))
+	}
+	for _, dir := range g.holders {
+		errs = append(errs, removeGroups(dir))
+	}
+	return errors.Join(errs...)
+}
+
+// removeGroups removes a group and all below it. The kernel lets go of the last
+// process of a group a moment after that is gone.
+func removeGroups(dir string) error {
+	names, err := readNames(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, name := range names {
+		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.IsDir() {
+			if err := removeGroups(filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+	}
+	for wait := time.Millisecond; ; wait *= 2 {
+		err := unix.Rmdir(dir)
+		switch {
+		case err == nil, errors.Is(err, unix.ENOENT):
+			return nil
+		case !errors.Is(err, unix.EBUSY) || wait > 64*time.Millisecond:
+			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
+		}
+		time.Sleep(wait)
+	}
+}
+
+// pidsBelow lists the processes of a group and of all groups below it.
+func pidsBelow(dir string) []int {
+	var pids []int
+	data, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // gone: nobody is in it
+	for field := range strings.FieldsSeq(string(data)) {
+		if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() {
+			pids = append(pids, pidsBelow(filepath.Join(dir, e.Name()))...)
+		}
+	}
+	return pids
+}
+
+// writeGroup writes one value into a file of a group, which it never makes.
+func writeGroup(dir, file, value string) error {
+	path := filepath.Join(dir, file)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	_, err = unix.Write(fd, []byte(value))
+	if err != nil {
+		err = &os.PathError{Op: "write " + value + " to", Path: path, Err: err}
+	}
+	return errors.Join(err, unix.Close(fd))
+}
+
+// readCount returns the number that stands behind a key in a file of a group, 0 if none does.
+func readCount(dir, file, key string) uint64 {
+	data, _ := os.ReadFile(filepath.Join(dir, file)) // gone or never there: nothing is counted
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) == 2 && f[0] == key {
+			n, _ := strconv.ParseUint(f[1], 10, 64)
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,328 @@
+package proc
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// limitedHost opens a host that can enforce the limit of a controller, or skips.
+func limitedHost(t *testing.T, controller string) *Host {
+	t.Helper()
+	h := newHost(t)
+	if p := h.backend.lack(controller); p != nil {
+		t.Skipf("%s cannot be limited here: %s", controller, p.Why)
+	}
+	return h
+}
+
+func TestCPUPercent(t *testing.T) {
+	h := limitedHost(t, ctlCPU)
+	s := childSpec("burn", "3s")
+	s.Limits.CPUPercent = 20
+	p := start(t, h, s)
+	used, err := strconv.ParseFloat(strings.TrimSpace(output(t, p.Stdout())), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("it got %.1f %% of a processor", used)
+	if used < 17 || used > 23 {
+		t.Errorf("it got %.1f %% of a processor, want 20 ± 3", used)
+	}
+	if c := p.Counters(); c.ThrottledPeriods == 0 || c.Throttled == 0 {
+		t.Errorf("nothing was throttled: %+v", c)
+	}
+}
+
+func TestMemoryHogIsToldApart(t *testing.T) {
+	h := limitedHost(t, ctlMemory)
+	s := childSpec("hog", "")
+	s.Limits.MemoryMB = 64
+	p := start(t, h, s)
+	want := Exit{Code: -1, Signal: syscall.SIGKILL, OOMKilled: true, Known: true}
+	if diff := cmp.Diff(want, awaitExit(t, p)); diff != "" {
+		t.Errorf("exit (-want +got):\n%s", diff)
+	}
+	if p.Counters().OOMKills == 0 {
+		t.Error("no kill was counted")
+	}
+}
+
+func TestKillIsNoWantOfMemory(t *testing.T) {
+	h := limitedHost(t, ctlMemory)
+	s := childSpec("wait", "")
+	s.Limits.MemoryMB = 256
+	p := startReady(t, h, s)
+	if err := p.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if e := awaitExit(t, p); e.OOMKilled || e.Signal != syscall.SIGKILL {
+		t.Errorf("got %v", e)
+	}
+}
+
+func TestForkBombStopsAtItsLimit(t *testing.T) {
+	h := limitedHost(t, ctlPids)
+	s := childSpec("", "")
+	s.Command = []string{"/bin/sh", "-c", "b() { while :; do sleep 1000 & done; }; b & b & b"}
+	s.Limits.Processes = 30
+	p := start(t, h, s)
+	eventually(t, "forks are refused", func() bool { return p.Counters().PidsRefused > 0 })
+	if left, _ := p.Left(); len(left) > 30 {
+		t.Errorf("%d processes live", len(left))
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	awaitGone(t, p)
+}
+
+func TestOneProcessFits(t *testing.T) {
+	h := limitedHost(t, ctlPids)
+	s := childSpec("", "")
+	s.Command = []string{"/bin/sh", "-c", "echo ready; exec sleep 1000"}
+	s.Limits = Limits{Processes: 1, MemoryMB: 1}
+	startReady(t, h, s)
+}
+
+func TestBirth(t *testing.T) {
+	needRoot(t)
+	h := newHost(t)
+	nice, score, mask := 7, 321, os.FileMode(0o027)
+	caps := []string{"CAP_NET_BIND_SERVICE"}
+	s := childSpec("", "")
+	s.Command = []string{"/bin/sh", "-c", `ulimit -n; ulimit -Hn; cut -d" " -f19 /proc/self/stat; cat /proc/self/oom_score_adj; umask; id -u; id -g
+		grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status; ls /proc/self/fd | wc -l`}
+	s.User, s.Limits.OpenFiles = "nobody", 123
+	s.Nice, s.OOMScoreAdj, s.Umask, s.NoNewPrivileges, s.Capabilities = &nice, &score, &mask, true, &caps
+	p := start(t, h, s)
+	got := strings.Fields(output(t, p.Stdout()))
+	want := strings.Fields("123 123 7 321 0027 65534 65534 CapEff: 0000000000000400 CapBnd: 0000000000000400 NoNewPrivs: 1 4")
+	want[6] = got[min(6, len(got)-1)] // the group of nobody has another number elsewhere
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("born with (-want +got):\n%s", diff)
+	}
+	for _, e := range h.Enforcement(s) {
+		if e.By == "" {
+			t.Errorf("not enforced: %v", e)
+		}
+	}
+}
+
+func TestShimTellsWhyItCannot(t *testing.T) {
+	h := newHost(t)
+	dir := shortDir(t)
+	script := filepath.Join(dir, "script")
+	if err := os.WriteFile(script, []byte("echo\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		command, text string
+	}{
+		"no program":     {filepath.Join(dir, "none"), "no such file or directory"},
+		"no interpreter": {script, "a script needs a first line"},
+		"no right":       {dir, "permission denied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := childSpec("", "")
+			s.Command, s.Limits.OpenFiles = []string{tc.command}, 100
+			_, err := h.Start(t.Context(), s, 1)
+			wantStartError(t, err, StageSpawn, true, tc.text)
+		})
+	}
+}
+
+// TestNothingEscapes has what forks twice, leaves its session and ignores TERM be gone,
+// with its group, when the incarnation is.
+func TestNothingEscapes(t *testing.T) {
+	h := newHost(t)
+	needLeaves(t, h)
+	for n := range 200 {
+		p := startReady(t, h, childSpec("escape", strings.Repeat("stay", n%2)))
+		leaf := p.group.leaf
+		if n%4 == 3 { // its leader is killed before
+			_ = p.Signal(syscall.SIGKILL)
+			awaitExit(t, p)
+		}
+		if err := p.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		awaitGone(t, p)
+		if found := carriers(t, p.mark.id, h.instance); len(found) > 0 {
+			t.Fatalf("escaped: %v", found)
+		}
+		p.Release()
+		if _, err := os.Stat(leaf); err == nil {
+			t.Fatalf("%s is still there", leaf)
+		}
+	}
+}
+
+// TestBornInside has a child that forks at once be found in its group with what it forked.
+func TestBornInside(t *testing.T) {
+	h := newHost(t)
+	needLeaves(t, h)
+	for _, limits := range []Limits{{}, {Processes: 50, CPUPercent: 100, MemoryMB: 100}} {
+		for range 100 {
+			s := childSpec("", "")
+			s.Command, s.Limits = []string{"/bin/sh", "-c", "sleep 1000 & echo ready; exec sleep 1000"}, limits
+			p := startReady(t, h, s)
+			for _, dir := range p.group.enter {
+				if got := pidsBelow(dir); len(got) != 2 {
+					t.Fatalf("in %s are %v, want 2", dir, got)
+				}
+			}
+			if err := p.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			awaitGone(t, p)
+			p.Release()
+		}
+	}
+}
+
+func TestThousandCyclesLeaveNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	h := newHost(t)
+	cycle := func(n int) {
+		s := childSpec("", "")
+		s.Command = []string{"/bin/true"}
+		if n%10 == 0 {
+			s.Limits = Limits{CPUPercent: 50, MemoryMB: 50, Processes: 10, OpenFiles: 50}
+		}
+		p := start(t, h, s)
+		awaitGone(t, p)
+		p.Release()
+	}
+	cycle(0)
+	before := openFDs(t)
+	for n := range 1000 {
+		cycle(n)
+	}
+	eventually(t, "descriptors are closed", func() bool { return openFDs(t) <= before })
+	for _, dir := range ownGroups(h) {
+		if found, _ := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs")); len(found) > 0 {
+			t.Errorf("groups are left: %v", found)
+		}
+	}
+	eventually(t, "children are reaped", func() bool { return len(h.strays()) == 0 })
+}
+
+func TestRequiredLimitThatCannotBe(t *testing.T) {
+	h := newHost(t)
+	h.backend = noGroups{[]Problem{{everything, "no cgroup file system is mounted here", "mount one"}}}
+	s := childSpec("wait", "")
+	s.Limits = Limits{MemoryMB: 64, Required: true}
+	_, err := h.Start(t.Context(), s, 1)
+	wantStartError(t, err, StageLimits, true,
+		"memory_mb 64: not enforced: no cgroup file system is mounted here: mount one")
+	s.Limits.Required = false
+	startReady(t, h, s)
+}
+
+// TestPostStopOutlivesTheKill has the hook run when the incarnation is killed whole.
+func TestPostStopOutlivesTheKill(t *testing.T) {
+	h := newHost(t)
+	s := childSpec("wait", "")
+	ran := filepath.Join(shortDir(t), "ran")
+	s.Hooks.PostStop = [][]string{{"/bin/sh", "-c", "cat /proc/self/cgroup > " + ran}}
+	s.Limits.Processes = 20
+	p := startReady(t, h, s)
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	awaitGone(t, p)
+	if err := p.PostStop(t.Context(), s, "stop"); err != nil {
+		t.Fatal(err)
+	}
+	where, err := os.ReadFile(ran)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.group != nil && p.group.leaf != "" && !strings.Contains(string(where), "svc/hook-"+afterwards) {
+		t.Errorf("the hook ran in\n%s", where)
+	}
+}
+
+func TestSweepEmptiesTheGroups(t *testing.T) {
+	h := newHost(t)
+	needLeaves(t, h)
+	p := startReady(t, h, childSpec("stubborn", ""))
+	if err := h.backend.sweep(t.Context(), h.poller); err != nil {
+		t.Fatal(err)
+	}
+	awaitExit(t, p)
+	if _, err := os.Stat(p.group.leaf); err == nil {
+		t.Errorf("%s is still there", p.group.leaf)
+	}
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root may do this")
+	}
+}
+
+func needLeaves(t *testing.T, h *Host) {
+	t.Helper()
+	if i := h.Isolation(); i.Tracking != trackedByGroup {
+		t.Skipf("services are not tracked by groups here: %v", i.Problems)
+	}
+}
+
+func openFDs(t *testing.T) int {
+	t.Helper()
+	names, err := readNames("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(names)
+}
+
+// ownGroups are the directories of a host's groups.
+func ownGroups(h *Host) []string {
+	switch b := h.backend.(type) {
+	case *groups1:
+		return b.bases()
+	case *groups2:
+		return []string{b.base}
+	}
+	return nil
+}
+
+// burn keeps a processor busy and prints how much of one it got, in percent.
+func burn(arg string) {
+	long, _ := time.ParseDuration(arg)
+	var before, after syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+	began := time.Now()
+	for time.Since(began) < long {
+	}
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+	used := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
+	os.Stdout.WriteString(strconv.FormatFloat(100*used.Seconds()/time.Since(began).Seconds(), 'f', 2, 64) + "\n")
+}
+
+// hog takes memory until it is stopped.
+func hog(string) {
+	var kept [][]byte
+	for {
+		block := make([]byte, 1<<20)
+		for i := 0; i < len(block); i += 4096 {
+			block[i] = 1
+		}
+		kept = append(kept, block)
+		if len(kept) > 4096 {
+			os.Exit(9)
+		}
+	}
+}
