@@ -34,7 +34,6 @@ const (
 var serving = make(chan func())
 
 func TestMain(m *testing.M) {
-	ExecShim()
 	if mode := os.Getenv(childMode); mode != "" {
 		children[mode](os.Getenv(childArg))
 		os.Exit(0)
