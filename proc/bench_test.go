@@ -30,20 +30,20 @@ func BenchmarkLife(b *testing.B) {
 	}
 }
 
-func benchmarkLife(b *testing.B, others int) {
+// benchHost opens a host that is served until the benchmark ends.
+func benchHost(b *testing.B) *Host {
 	b.Helper()
 	dir, err := os.MkdirTemp("", "bh")
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
 	h, err := OpenHost(HostOptions{Node: "n", RuntimeDir: filepath.Join(dir, "run"), Log: zerolog.Nop()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(b.Context())
+	ctx, cancel := context.WithCancel(context.Background())
 	serving <- func() { h.Serve(ctx) }
-	defer func() {
+	b.Cleanup(func() {
 		for _, p := range h.live() {
 			_ = p.Signal(syscall.SIGKILL)
 			<-p.Exited()
@@ -52,7 +52,14 @@ func benchmarkLife(b *testing.B, others int) {
 		cancel()
 		<-h.served
 		_ = h.Close()
-	}()
+		_ = os.RemoveAll(dir)
+	})
+	return h
+}
+
+func benchmarkLife(b *testing.B, others int) {
+	b.Helper()
+	h, ctx := benchHost(b), b.Context()
 	for i := range others {
 		s := &ServiceSpec{Name: "other" + strconv.Itoa(i), Command: []string{"/bin/sleep", "1000"}}
 		if _, err := h.Start(ctx, s, 1); err != nil {

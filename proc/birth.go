@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/blackhole/bhnode/proc/shim"
 )
 
 // aboveHardLimit says why n open files cannot be had without being root, "" if they can.
@@ -41,35 +43,13 @@ func ownOOMScoreAdj() int {
 	return n
 }
 
-// birth is what a process is given before its program is run, where a plain fork and
-// exec cannot: it is the shim's to do. It travels as JSON.
-type birth struct {
-	Path         string
-	Dir          string   `json:",omitempty"`
-	Joins        int      `json:",omitempty"` // how many groups it joins
-	OpenFiles    int      `json:",omitempty"`
-	Nice         *int     `json:",omitempty"`
-	OOMScoreAdj  *int     `json:",omitempty"`
-	Umask        *int     `json:",omitempty"`
-	NoNewPrivs   bool     `json:",omitempty"`
-	Capabilities *[]int   `json:",omitempty"`
-	As           *birthAs `json:",omitempty"`
-	Mortal       int      `json:",omitempty"` // the process that it dies with
-}
-
-// birthAs is whom it becomes.
-type birthAs struct {
-	UID, GID int
-	Groups   []uint32
-}
-
 // birthOf returns what s asks for and this machine can give, nil where nothing is.
-func (h *Host) birthOf(s *ServiceSpec) (*birth, error) {
+func (h *Host) birthOf(s *ServiceSpec) (*shim.Birth, error) {
 	given := map[string]bool{}
 	for _, e := range h.birth(s) {
 		given[e.Limit] = e.By != ""
 	}
-	b := &birth{}
+	b := &shim.Birth{}
 	if given["open_files"] {
 		b.OpenFiles = s.Limits.OpenFiles
 	}
@@ -91,7 +71,7 @@ func (h *Host) birthOf(s *ServiceSpec) (*birth, error) {
 		}
 		b.Capabilities = &numbers
 	}
-	if *b == (birth{}) {
+	if *b == (shim.Birth{}) {
 		return nil, nil
 	}
 	return b, nil

@@ -1,12 +1,9 @@
 package proc
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // capabilityNames are the capabilities of Linux, each at its number.
@@ -36,41 +33,4 @@ func capabilityNumbers(names []string) ([]int, error) {
 		numbers = append(numbers, n)
 	}
 	return numbers, nil
-}
-
-// boundCapabilities takes all capabilities but keep out of what this thread, and all
-// that comes of it, can ever get.
-func boundCapabilities(keep []int) error {
-	for n := range 64 {
-		if slices.Contains(keep, n) {
-			continue
-		}
-		if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(n), 0, 0, 0); errors.Is(err, unix.EINVAL) {
-			return nil // the kernel knows no more
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// setCapabilities makes keep the capabilities of this thread, and of a program that it
-// runs, whoever the user is.
-func setCapabilities(keep []int) error {
-	var data [2]unix.CapUserData
-	for _, n := range keep {
-		bit := uint32(1) << (n % 32)
-		data[n/32].Effective |= bit
-		data[n/32].Permitted |= bit
-		data[n/32].Inheritable |= bit
-	}
-	if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0]); err != nil {
-		return err
-	}
-	for _, n := range keep {
-		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(n), 0, 0); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/blackhole/bhnode/proc/shim"
 )
 
 // execSpec is one program to run, as a main process or a hook.
@@ -20,7 +22,7 @@ type execSpec struct {
 	mark           identity
 	stdout, stderr int // descriptors
 	group          *group
-	birth          *birth // nil: nothing that needs the shim
+	birth          *shim.Birth // nil: nothing that needs the shim
 }
 
 // exec starts a program in a session of its own, its input empty.

@@ -34,7 +34,6 @@ const (
 var serving = make(chan func())
 
 func TestMain(m *testing.M) {
-	ExecShim()
 	if mode := os.Getenv(childMode); mode != "" {
 		children[mode](os.Getenv(childArg))
 		os.Exit(0)
@@ -101,6 +100,7 @@ var children = map[string]func(arg string){
 		respawn("hare", "on", &syscall.SysProcAttr{Setsid: true}, os.Environ())
 	},
 	"burn":   burn,
+	"tell":   tell,
 	"hog":    hog,
 	"node":   func(dir string) { nodeChild(dir, false, leftBehind(dir)) },
 	"mortal": func(dir string) { nodeChild(dir, true, []*ServiceSpec{childSpec("wait", "")}) },

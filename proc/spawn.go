@@ -2,7 +2,6 @@ package proc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/blackhole/bhnode/proc/shim"
 )
 
 // execPlain has the program forked and run at once, born into its leaf.
@@ -47,13 +48,16 @@ func (h *Host) attr(e execSpec) *syscall.ProcAttr {
 // execShim has this program forked, which then becomes the other: it joins the groups
 // last, as it would not fit into a narrow one itself.
 func (h *Host) execShim(ctx context.Context, path string, e execSpec) (*child, error) {
-	var b birth
+	var b shim.Birth
 	if e.birth != nil {
 		b = *e.birth
 	}
 	b.Path, b.Dir = path, e.dir
 	if cred := e.account.cred; cred != nil {
-		b.As = &birthAs{UID: e.account.uid, GID: e.account.gid, Groups: cred.Groups}
+		b.As = &shim.User{UID: e.account.uid, GID: e.account.gid}
+		for _, g := range cred.Groups {
+			b.As.Groups = append(b.As.Groups, int(g))
+		}
 	}
 	if h.opts.KillOnDeath {
 		b.Mortal = os.Getpid()
@@ -74,12 +78,9 @@ func (h *Host) execShim(ctx context.Context, path string, e execSpec) (*child, e
 		attr.Files = append(attr.Files, uintptr(fd))
 	}
 	b.Joins = len(joins)
-	what, err := json.Marshal(b)
-	if err != nil {
-		return nil, errors.Join(err, w.Close())
-	}
-	argv := append([]string{"bhnode", shimCommand, string(what)}, e.argv...)
-	c, err := h.spawn(ctx, forkRequest{path: "/proc/self/exe", argv: argv, attr: attr, mark: e.mark, group: e.group})
+	c, err := h.spawn(ctx, forkRequest{
+		path: "/proc/self/exe", argv: b.Args(e.argv), attr: attr, mark: e.mark, group: e.group,
+	})
 	if err := errors.Join(err, w.Close()); err != nil {
 		return nil, fmt.Errorf("cannot start the shim of the service: %w", err)
 	}
@@ -98,14 +99,14 @@ func awaitShim(ctx context.Context, path string, c *child, report io.Reader) err
 		return err
 	}
 	<-c.exited
-	var e shimError
-	if err := json.Unmarshal(said, &e); err != nil {
-		return fmt.Errorf("cannot understand the shim of the service: %w", err)
+	e, ok := shim.DecodeError(string(said))
+	switch {
+	case !ok:
+		return fmt.Errorf("cannot understand the shim of the service: %q", said)
+	case e.What == shim.ExecWhat:
+		return execError(path, syscall.Errno(e.Errno))
 	}
-	if e.What == execWhat {
-		return execError(path, e.Errno)
-	}
-	return &e
+	return fmt.Errorf("%s: %w", e.What, syscall.Errno(e.Errno))
 }
 
 // openJoins opens what a process writes to in order to join the group.

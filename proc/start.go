@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/blackhole/bhnode/proc/shim"
 	"github.com/blackhole/bhnode/proc/state"
 )
 
@@ -69,7 +70,7 @@ type launch struct {
 	spec    *ServiceSpec
 	account account
 	config  string // path of the rendered config
-	birth   *birth
+	birth   *shim.Birth
 	hooked  bool // pre_start has begun
 	proc    *Process
 }

@@ -6,8 +6,6 @@ import (
 	"os"
 	"runtime"
 	"time"
-
-	"github.com/blackhole/bhnode/proc"
 )
 
 // The main goroutine stays on the main thread: the processes of a node are
@@ -17,7 +15,6 @@ func init() { //nolint:gochecknoinits // only an init can pin the main goroutine
 }
 
 func main() {
-	proc.ExecShim()
 	os.Exit(run(context.Background(), os.Args[1:], stdio{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		getenv: os.LookupEnv, now: time.Now,
