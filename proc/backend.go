@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownPrefix begins the name of a node's groups; the rest is its instance.
-const ownPrefix = "bhnode-"
+// groupsName is what the groups of a node are called, so that no two collide.
+func groupsName(instance string) string { return "bhnode-" + instance[:12] }
 
 // What cannot be done without any group.
 const everything = "limits of processors, memory, disks and processes; killing a service whole"
@@ -25,7 +25,7 @@ func openBackend(instance string) backend {
 		return noGroups{[]Problem{{everything, err.Error(), "mount /proc"}}}
 	}
 	at := parseHierarchies(string(mounts), string(own))
-	name := ownPrefix + instance[:12]
+	name := groupsName(instance)
 	switch {
 	case len(at.v1) > 0:
 		return openGroups1(at, name)

@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -189,8 +188,6 @@ func counters1(dirs map[string]string) Counters {
 	}
 }
 
-// bases are the directories of the node's groups, that of the bare ones first: who is
-// killed there has left the others too.
 func (b *groups1) bases() []string {
 	var dirs []string
 	if b.track != "" {
@@ -200,28 +197,4 @@ func (b *groups1) bases() []string {
 		dirs = append(dirs, filepath.Join(h.own, b.name))
 	}
 	return dirs
-}
-
-func (b *groups1) sweep(ctx context.Context, p *poller) error {
-	var errs []error
-	for _, base := range b.bases() {
-		if base == b.track {
-			errs = append(errs, sweepGroups(ctx, p, base))
-			continue
-		}
-		services, err := os.ReadDir(base)
-		errs = append(errs, err)
-		for _, s := range services {
-			if s.IsDir() {
-				errs = append(errs, removeGroups(filepath.Join(base, s.Name())))
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (b *groups1) close() {
-	for _, base := range b.bases() {
-		_ = removeGroups(base) // what still runs keeps its own
-	}
 }

@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -169,30 +168,4 @@ func counters2(dir string) Counters {
 	}
 }
 
-func (b *groups2) sweep(ctx context.Context, p *poller) error { return sweepGroups(ctx, p, b.base) }
-
-func (b *groups2) close() { _ = removeGroups(b.base) } // what still runs keeps its own
-
-// sweepGroups kills all that is in the groups of a node and removes them.
-func sweepGroups(ctx context.Context, p *poller, base string) error {
-	ctx, cancel := context.WithTimeout(ctx, sweepStuck)
-	defer cancel()
-	services, err := os.ReadDir(base)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, s := range services {
-		if !s.IsDir() {
-			continue
-		}
-		g := &group{leaf: filepath.Join(base, s.Name())}
-		g.kill()
-		if err := g.awaitEmpty(ctx, p); err != nil {
-			errs = append(errs, fmt.Errorf("what is in %s does not die: %w", g.leaf, err))
-			continue
-		}
-		errs = append(errs, g.remove())
-	}
-	return errors.Join(errs...)
-}
+func (b *groups2) bases() []string { return []string{b.base} }

@@ -41,6 +41,7 @@ type Host struct {
 	orphans  census
 	poller   *poller
 	backend  backend
+	bases    []string // directories of groups, of this life and of those not swept yet
 
 	forks  chan forkRequest
 	served chan struct{} // Serve has returned
@@ -110,6 +111,9 @@ func (h *Host) open() (err error) {
 	}
 	h.findGroup()
 	h.backend = openBackend(h.instance)
+	if err := h.recordBases(); err != nil {
+		return err
+	}
 	h.state, err = state.Open(stateDir)
 	return err
 }
@@ -156,7 +160,9 @@ func (h *Host) Close() error {
 func (h *Host) closeFiles() error {
 	var errs []error
 	if h.backend != nil {
-		h.backend.close()
+		for _, base := range h.backend.bases() {
+			_ = removeGroups(base) // what still runs keeps its own
+		}
 	}
 	for _, f := range []*os.File{h.null, h.lock} {
 		if f != nil {

@@ -2,7 +2,6 @@ package proc
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -51,10 +50,9 @@ type backend interface {
 	lack(controller string) *Problem
 	// open makes the groups of one incarnation, nil where there are none.
 	open(service string, incarnation uint64, l Limits) (*group, error)
-	// sweep kills what a dead bhnode left in our groups and removes them.
-	sweep(ctx context.Context, p *poller) error
-	// close gives our directories back, as far as nothing lives in them.
-	close()
+	// bases are the directories of the node's groups, that of the leaves first: who is
+	// killed there has left the others too.
+	bases() []string
 }
 
 // Isolation tells what holds the services of this node.

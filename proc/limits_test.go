@@ -2,6 +2,7 @@ package proc
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -208,7 +209,7 @@ func TestThousandCyclesLeaveNothing(t *testing.T) {
 		cycle(n)
 	}
 	eventually(t, "descriptors are closed", func() bool { return openFDs(t) <= before })
-	for _, dir := range ownGroups(h) {
+	for _, dir := range h.backend.bases() {
 		if found, _ := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs")); len(found) > 0 {
 			t.Errorf("groups are left: %v", found)
 		}
@@ -256,12 +257,42 @@ func TestSweepEmptiesTheGroups(t *testing.T) {
 	h := newHost(t)
 	needLeaves(t, h)
 	p := startReady(t, h, childSpec("stubborn", ""))
-	if err := h.backend.sweep(t.Context(), h.poller); err != nil {
+	if err := h.sweepBases(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	awaitExit(t, p)
 	if _, err := os.Stat(p.group.leaf); err == nil {
 		t.Errorf("%s is still there", p.group.leaf)
+	}
+}
+
+// TestGroupsOfAnEarlierLifeAreSwept has a bhnode die that was in another group.
+func TestGroupsOfAnEarlierLifeAreSwept(t *testing.T) {
+	needRoot(t)
+	h := newHost(t)
+	needLeaves(t, h)
+	own, err := os.MkdirTemp(filepath.Dir(h.bases[0]), "other")
+	must(t, err)
+	defer func() { must(t, removeGroups(own)) }()
+	base := filepath.Join(own, filepath.Base(h.bases[0]))
+	must(t, os.Mkdir(base, 0o755))
+	leaf, err := makeLeaf(filepath.Join(base, "svc"), 1)
+	must(t, err)
+	cmd := exec.Command("/bin/sleep", "1000")
+	fd, err := (&group{leaf: leaf}).openLeaf()
+	must(t, err)
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
+	must(t, cmd.Start())
+	must(t, syscall.Close(fd))
+	defer func() { _ = cmd.Wait() }()
+	must(t, os.WriteFile(filepath.Join(h.opts.RuntimeDir, basesFile), []byte(base+"\n"+own+"\n"), 0o600))
+	must(t, h.recordBases())
+	must(t, h.sweepBases(t.Context()))
+	if _, err := os.Stat(base); err == nil {
+		t.Errorf("%s is still there", base)
+	}
+	if _, err := os.Stat(own); err != nil {
+		t.Errorf("what is not ours was removed: %v", err)
 	}
 }
 
@@ -286,17 +317,6 @@ func openFDs(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(names)
-}
-
-// ownGroups are the directories of a host's groups.
-func ownGroups(h *Host) []string {
-	switch b := h.backend.(type) {
-	case *groups1:
-		return b.bases()
-	case *groups2:
-		return []string{b.base}
-	}
-	return nil
 }
 
 // burn keeps a processor busy and prints how much of one it got, in percent.

@@ -1,7 +1,5 @@
 package proc
 
-import "context"
-
 const trackedByMark = "descendants, orphans and sessions, by BHNODE_ID: what drops all of them in its first instant can be missed"
 
 // noGroups is the back end of a machine whose kernel groups cannot be used.
@@ -20,6 +18,4 @@ func (n noGroups) lack(string) *Problem {
 
 func (noGroups) open(string, uint64, Limits) (*group, error) { return nil, nil }
 
-func (noGroups) sweep(context.Context, *poller) error { return nil }
-
-func (noGroups) close() {}
+func (noGroups) bases() []string { return nil }

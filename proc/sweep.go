@@ -62,7 +62,7 @@ func (h *Host) Sweep(ctx context.Context) ([]Leftover, error) {
 		}
 		errs = append(errs, h.state.Delete(r.Service))
 	}
-	errs = append(errs, h.backend.sweep(ctx, h.poller))
+	errs = append(errs, h.sweepBases(ctx))
 	return sw.found(), errors.Join(errs...)
 }
 
