@@ -23,22 +23,32 @@ func limitedHost(t *testing.T, controller string) *Host {
 	return h
 }
 
+// The limit is never exceeded, and reached where the machine has that much to spare,
+// which is why it is tried again when it was busy.
 func TestCPUPercent(t *testing.T) {
 	h := limitedHost(t, ctlCPU)
-	s := childSpec("burn", "3s")
-	s.Limits.CPUPercent = 20
-	p := start(t, h, s)
-	used, err := strconv.ParseFloat(strings.TrimSpace(output(t, p.Stdout())), 64)
-	if err != nil {
-		t.Fatal(err)
+	for range 5 {
+		s := childSpec("burn", "3s")
+		s.Limits.CPUPercent = 20
+		p := start(t, h, s)
+		used, err := strconv.ParseFloat(strings.TrimSpace(output(t, p.Stdout())), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("it got %.1f %% of a processor", used)
+		if used > 23 {
+			t.Fatalf("it got %.1f %% of a processor, want 20 ± 3", used)
+		}
+		if c := p.Counters(); used >= 17 && (c.ThrottledPeriods == 0 || c.Throttled == 0) {
+			t.Errorf("nothing was throttled: %+v", c)
+		}
+		if used >= 17 {
+			return
+		}
+		awaitGone(t, p)
+		p.Release()
 	}
-	t.Logf("it got %.1f %% of a processor", used)
-	if used < 17 || used > 23 {
-		t.Errorf("it got %.1f %% of a processor, want 20 ± 3", used)
-	}
-	if c := p.Counters(); c.ThrottledPeriods == 0 || c.Throttled == 0 {
-		t.Errorf("nothing was throttled: %+v", c)
-	}
+	t.Error("it never got 20 ± 3 % of a processor")
 }
 
 func TestMemoryHogIsToldApart(t *testing.T) {
