@@ -22,7 +22,7 @@ func openBackend(instance string) backend {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	own, ownErr := os.ReadFile("/proc/self/cgroup")
 	if err := errors.Join(err, ownErr); err != nil {
-		return noGroups{[]Problem{{everything, err.Error(), "mount /proc"}}}
+		return noGroups{problems: []Problem{{everything, err.Error(), "mount /proc"}}}
 	}
 	at := parseHierarchies(string(mounts), string(own))
 	name := groupsName(instance)
@@ -32,7 +32,7 @@ func openBackend(instance string) backend {
 	case at.unified != nil:
 		return openGroups2(at.unified, name)
 	}
-	return noGroups{[]Problem{{everything, "no cgroup file system is mounted here", "mount -t cgroup2 none /sys/fs/cgroup"}}}
+	return noGroups{problems: []Problem{{everything, "no cgroup file system is mounted here", "mount -t cgroup2 none /sys/fs/cgroup"}}}
 }
 
 // makeBase makes the directory of a node's groups.

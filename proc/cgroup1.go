@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/cgroups/v3/cgroup1"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // names1 are the controllers of cgroup v1 by what they are called here.
@@ -40,10 +41,12 @@ func openGroups1(at hierarchies, name string) backend {
 			}
 			continue
 		}
-		if _, p := makeBase(h, name); p != nil {
+		base, p := makeBase(h, name)
+		if p != nil {
 			b.lacks[c] = &Problem{keysOf[c], p.Why, p.Help}
 			continue
 		}
+		_ = unix.Rmdir(base) // made again with the first group in it
 		b.mounts[c] = h
 	}
 	if b.lacks[ctlIO] == nil {
@@ -51,7 +54,7 @@ func openGroups1(at hierarchies, name string) backend {
 	}
 	b.openTracking(at.unified)
 	if len(b.mounts) == 0 && b.track == "" {
-		return noGroups{b.isolation().Problems}
+		return noGroups{b.isolation().Problems, b.lacks}
 	}
 	return b
 }

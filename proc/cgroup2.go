@@ -34,12 +34,12 @@ func openGroups2(at *hierarchy, name string) backend {
 	repairThreaded(own.own)
 	base, problem := makeBase(&own, name)
 	if problem != nil {
-		return noGroups{[]Problem{*problem}}
+		return noGroups{problems: []Problem{*problem}}
 	}
 	if err := tryBirth(base); err != nil {
 		why := fmt.Sprintf("no process can be put into a group below %s: %v", own.own, cause(err))
 		_ = removeGroups(base)
-		return noGroups{[]Problem{{everything, why, helpFor(err)}}}
+		return noGroups{problems: []Problem{{everything, why, helpFor(err)}}}
 	}
 	b := &groups2{base: base, lacks: map[string]*Problem{}}
 	moved := moveAway(own.own)

@@ -125,7 +125,7 @@ func TestCapabilityNumbers(t *testing.T) {
 func TestEnforcementIsTold(t *testing.T) {
 	nice := 3
 	s := &ServiceSpec{Limits: Limits{CPUPercent: 50, MemoryMB: 64, OpenFiles: 100}, Nice: &nice}
-	h := &Host{backend: noGroups{[]Problem{{everything, "no cgroup file system is mounted here", "mount one"}}}}
+	h := &Host{backend: noGroups{problems: []Problem{{everything, "no cgroup file system is mounted here", "mount one"}}}}
 	want := []Enforcement{
 		{"cpu_percent", "50", "", "no cgroup file system is mounted here", "mount one"},
 		{"memory_mb", "64", "", "no cgroup file system is mounted here", "mount one"},

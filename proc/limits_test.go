@@ -229,7 +229,7 @@ func TestThousandCyclesLeaveNothing(t *testing.T) {
 
 func TestRequiredLimitThatCannotBe(t *testing.T) {
 	h := newHost(t)
-	h.backend = noGroups{[]Problem{{everything, "no cgroup file system is mounted here", "mount one"}}}
+	h.backend = noGroups{problems: []Problem{{everything, "no cgroup file system is mounted here", "mount one"}}}
 	s := childSpec("wait", "")
 	s.Limits = Limits{MemoryMB: 64, Required: true}
 	_, err := h.Start(t.Context(), s, 1)

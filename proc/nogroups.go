@@ -3,13 +3,19 @@ package proc
 const trackedByMark = "descendants, orphans and sessions, by BHNODE_ID: what drops all of them in its first instant can be missed"
 
 // noGroups is the back end of a machine whose kernel groups cannot be used.
-type noGroups struct{ problems []Problem }
+type noGroups struct {
+	problems []Problem
+	lacks    map[string]*Problem // by controller, where it is another reason than the first
+}
 
 func (n noGroups) isolation() Isolation {
 	return Isolation{Backend: "none", Problems: n.problems, Tracking: trackedByMark}
 }
 
-func (n noGroups) lack(string) *Problem {
+func (n noGroups) lack(controller string) *Problem {
+	if p := n.lacks[controller]; p != nil {
+		return p
+	}
 	if len(n.problems) > 0 {
 		return &n.problems[0]
 	}
