@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -279,8 +281,35 @@ func (n *node) cleanUp() {
 			n.t.Errorf("a socket is left: %s", path)
 		}
 	}
+	n.removeGroups()
 	if err := os.RemoveAll(n.dir); err != nil {
 		n.t.Errorf("files of the node are left: %v", err)
+	}
+}
+
+// removeGroups removes the groups of a bhnode that was killed; one that has ended by
+// itself must have left none.
+func (n *node) removeGroups() {
+	list, err := os.ReadFile(filepath.Join(n.rundir, "groups"))
+	if err != nil {
+		return // it never ran
+	}
+	ended := n.cmd != nil && n.cmd.ProcessState.Exited()
+	for base := range strings.Lines(string(list)) {
+		base = strings.TrimSuffix(base, "\n")
+		var dirs []string
+		_ = filepath.WalkDir(base, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return nil
+		})
+		if ended && len(dirs) > 0 {
+			n.t.Errorf("groups of the kernel are left: %v", dirs)
+		}
+		for _, dir := range slices.Backward(dirs) {
+			_ = os.Remove(dir) // it is empty, else a process is left, which was told
+		}
 	}
 }
 
