@@ -73,7 +73,8 @@ func sweepGroups(ctx context.Context, p *poller, base string) error {
 		if !s.IsDir() {
 			continue
 		}
-		g := &group{leaf: filepath.Join(base, s.Name())}
+		dir := filepath.Join(base, s.Name())
+		g := &group{leaf: dir, frozen: isFreezer(dir)}
 		g.kill()
 		if err := g.awaitEmpty(ctx, p); err != nil {
 			errs = append(errs, fmt.Errorf("what is in %s does not die: %w", g.leaf, err))

@@ -19,6 +19,9 @@ var names1 = map[string]cgroup1.Name{
 	ctlCPU: cgroup1.Cpu, ctlMemory: cgroup1.Memory, ctlIO: cgroup1.Blkio, ctlPids: cgroup1.Pids,
 }
 
+// wholeKill is what takes a group for all of a service.
+const wholeKill = "killing a service whole"
+
 // groups1 is the back end of cgroup v1: a group in the hierarchy of each controller
 // has the limits of an incarnation. On a hybrid machine a bare group of cgroup v2
 // tracks it and kills it whole.
@@ -27,6 +30,7 @@ type groups1 struct {
 	lacks  map[string]*Problem
 	name   string
 	track  string // base of the bare groups, "": none
+	frozen bool   // they are those of the freezer
 	bare   *Problem
 }
 
@@ -52,19 +56,19 @@ func openGroups1(at hierarchies, name string) backend {
 	if b.lacks[ctlIO] == nil {
 		b.lacks[ctlIO] = heedless("/sys/block", "")
 	}
-	b.openTracking(at.unified)
+	if at.unified != nil {
+		b.openTracking(at.unified)
+	} else {
+		b.openFreezer(at.v1["freezer"])
+	}
 	if len(b.mounts) == 0 && b.track == "" {
 		return noGroups{b.isolation().Problems, b.lacks}
 	}
 	return b
 }
 
-// openTracking makes the base of the bare groups, where there is a cgroup v2.
+// openTracking makes the base of the bare groups of cgroup v2.
 func (b *groups1) openTracking(unified *hierarchy) {
-	b.bare = &Problem{"killing a service whole", "there is no cgroup v2 beside cgroup v1", "mount -t cgroup2 none /sys/fs/cgroup/unified"}
-	if unified == nil {
-		return
-	}
 	base, problem := makeBase(unified, b.name)
 	if problem == nil {
 		if err := tryBirth(base); err != nil {
@@ -72,17 +76,38 @@ func (b *groups1) openTracking(unified *hierarchy) {
 		}
 	}
 	if problem != nil {
-		b.bare.Why, b.bare.Help = problem.Why, problem.Help
+		b.bare = &Problem{wholeKill, problem.Why, problem.Help}
 		return
 	}
-	b.track, b.bare = base, nil
+	b.track = base
+}
+
+// openFreezer makes the base of groups of the freezer, where there is no cgroup v2: it
+// has a group for all that an incarnation starts too, but one that is joined by the shim.
+func (b *groups1) openFreezer(freezer *hierarchy) {
+	if freezer == nil {
+		b.bare = &Problem{
+			wholeKill, "there is neither cgroup v2 nor the freezer beside cgroup v1",
+			"mount -t cgroup2 none /sys/fs/cgroup/unified",
+		}
+		return
+	}
+	base, problem := makeBase(freezer, b.name)
+	if problem != nil {
+		b.bare = &Problem{wholeKill, problem.Why, problem.Help}
+		return
+	}
+	b.track, b.frozen = base, true
 }
 
 func (b *groups1) isolation() Isolation {
 	i := Isolation{Backend: "cgroup v1", Path: b.track, Tracking: trackedByGroup}
-	if b.bare != nil {
+	switch {
+	case b.bare != nil:
 		i.Tracking = trackedByMark
 		i.Problems = append(i.Problems, *b.bare)
+	case b.frozen:
+		i.Tracking = trackedByFreezer
 	}
 	for _, c := range []string{ctlCPU, ctlMemory, ctlIO, ctlPids} {
 		if p := b.lacks[c]; p != nil {
@@ -122,6 +147,7 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 			return nil, errors.Join(err, g.remove())
 		}
 		g.leaf, g.holders, g.enter = leaf, append(g.holders, dir), append(g.enter, leaf)
+		g.frozen, g.limited = b.frozen, g.limited || b.frozen
 	}
 	g.read = func() Counters { return counters1(dirs) }
 	g.base = g.read()

@@ -39,6 +39,7 @@ func (c Counters) since(base Counters) Counters {
 // what is born into it.
 type group struct {
 	leaf    string   // "": the kernel tracks nothing
+	frozen  bool     // the leaf is one of cgroup v1's freezer
 	holders []string // directories with the limits, each removed after those before it
 	enter   []string // directories that a process joins, the leaf last
 	limited bool     // it is joined by the shim, as its last act
@@ -57,7 +58,7 @@ func (g *group) hook(mark identity) (*group, error) {
 	if g.killed.Load() && !mark.outlives() {
 		return nil, errors.New("the incarnation was killed")
 	}
-	sub := &group{limited: g.limited, enter: g.enter}
+	sub := &group{limited: g.limited, frozen: g.frozen, enter: g.enter}
 	if g.leaf == "" {
 		return sub, nil
 	}
@@ -88,7 +89,10 @@ func (g *group) kill() {
 		return
 	}
 	g.killed.Store(true)
-	if g.leaf != "" {
+	switch {
+	case g.frozen:
+		killFrozen(g.leaf)
+	case g.leaf != "":
 		_ = writeGroup(g.leaf, "cgroup.kill", "1") // without it, its members are killed one by one
 	}
 }
@@ -98,19 +102,16 @@ func (g *group) members() []procStat {
 	if g == nil || g.leaf == "" {
 		return nil
 	}
-	var found []procStat
-	for _, pid := range pidsBelow(g.leaf) {
-		if st, err := readStat(pid); err == nil && !st.dead() {
-			found = append(found, st)
-		}
-	}
-	return found
+	return aliveBelow(g.leaf)
 }
 
 // awaitEmpty returns when nothing is in the leaf.
 func (g *group) awaitEmpty(ctx context.Context, p *poller) error {
 	if g == nil || g.leaf == "" {
 		return nil
+	}
+	if g.frozen {
+		return awaitThawed(ctx, g.leaf)
 	}
 	return awaitEmpty(ctx, p, g.leaf)
 }
@@ -180,7 +181,7 @@ func removeGroups(dir string) error {
 // pidsBelow lists the processes of a group and of all groups below it.
 func pidsBelow(dir string) []int {
 	var pids []int
-	data, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // gone: nobody is in it
+	data, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) //nolint:gosec // of a group of ours; gone: nobody is in it
 	for field := range strings.FieldsSeq(string(data)) {
 		if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
 			pids = append(pids, pid)
