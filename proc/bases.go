@@ -41,15 +41,62 @@ func (h *Host) writeBases() error {
 	return os.Rename(path+".tmp", path)
 }
 
+// membership is the incarnation that the group of a process is of.
+type membership struct {
+	service     string
+	incarnation uint64
+}
+
+// members returns who is in the groups of the node. What is in none of an incarnation,
+// as a post_stop hook is, counts to the last one of its service.
+func (h *Host) members() map[int]membership {
+	found := map[int]membership{}
+	add := func(dir string, m membership) {
+		for _, pid := range pidsBelow(dir) {
+			if _, had := found[pid]; !had {
+				found[pid] = m
+			}
+		}
+	}
+	last := h.state.LastIncarnations()
+	for _, base := range h.bases {
+		for _, service := range subgroups(base) {
+			dir := filepath.Join(base, service)
+			for _, leaf := range subgroups(dir) {
+				if n, ok := incarnationOf(leaf); ok {
+					add(filepath.Join(dir, leaf), membership{service, n})
+				}
+			}
+			add(dir, membership{service, last[service]})
+		}
+	}
+	return found
+}
+
+// subgroups lists the groups below dir, none if it is gone.
+func subgroups(dir string) []string {
+	var names []string
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
 // sweepBases kills what is left in the groups of the node and removes them.
 func (h *Host) sweepBases(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepStuck)
 	defer cancel()
-	own := h.backend.bases()
+	own := slices.Clone(h.backend.bases())
 	var errs []error
 	for _, base := range h.bases {
-		err := sweepGroups(ctx, h.poller, base)
-		if err == nil && !slices.Contains(own, base) {
+		kept, err := sweepGroups(ctx, h.poller, base)
+		switch {
+		case err == nil && kept:
+			own = append(own, base)
+		case err == nil && !slices.Contains(own, base):
 			err = removeGroups(base)
 		}
 		errs = append(errs, err)
@@ -57,23 +104,23 @@ func (h *Host) sweepBases(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	h.bases = own
+	slices.Sort(own)
+	h.bases = slices.Compact(own)
 	return h.writeBases()
 }
 
 // sweepGroups kills what is in the groups below base and removes them. Where no group
-// of cgroup v2 tells who is in it, its members were found by what they carry.
-func sweepGroups(ctx context.Context, p *poller, base string) error {
-	services, err := os.ReadDir(base)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	errs := []error{err}
-	for _, s := range services {
-		if !s.IsDir() {
+// tells who is in it, its members were found by what they carry. A bhnode that was
+// started from within a service keeps the group of that.
+func sweepGroups(ctx context.Context, p *poller, base string) (kept bool, err error) {
+	spared := ancestors(os.Getpid())
+	var errs []error
+	for _, service := range subgroups(base) {
+		dir := filepath.Join(base, service)
+		if slices.ContainsFunc(pidsBelow(dir), func(pid int) bool { return slices.Contains(spared, pid) }) {
+			kept = true
 			continue
 		}
-		dir := filepath.Join(base, s.Name())
 		g := &group{leaf: dir, frozen: isFreezer(dir)}
 		g.kill()
 		if err := g.awaitEmpty(ctx, p); err != nil {
@@ -82,5 +129,5 @@ func sweepGroups(ctx context.Context, p *poller, base string) error {
 		}
 		errs = append(errs, g.remove())
 	}
-	return errors.Join(errs...)
+	return kept, errors.Join(errs...)
 }

@@ -152,11 +152,20 @@ func (b *groups2) open(service string, incarnation uint64, l Limits) (*group, er
 // makeLeaf makes the fresh leaf of one incarnation in the directory of its service.
 func makeLeaf(dir string, incarnation uint64) (string, error) {
 	_ = removeGroups(dir) // one that a start has not given back
-	leaf := filepath.Join(dir, "run-"+strconv.FormatUint(incarnation, 10))
+	leaf := filepath.Join(dir, leafPrefix+strconv.FormatUint(incarnation, 10))
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as all of cgroupfs
 		return "", err
 	}
 	return leaf, os.Mkdir(leaf, 0o755) //nolint:gosec // as all of cgroupfs
+}
+
+// leafPrefix begins the name of an incarnation's leaf; the rest is its number.
+const leafPrefix = "run-"
+
+func incarnationOf(leaf string) (uint64, bool) {
+	number, ok := strings.CutPrefix(leaf, leafPrefix)
+	n, err := strconv.ParseUint(number, 10, 64)
+	return n, ok && err == nil
 }
 
 func counters2(dir string) Counters {

@@ -99,11 +99,17 @@ var children = map[string]func(arg string){
 		}
 		respawn("hare", "on", &syscall.SysProcAttr{Setsid: true}, os.Environ())
 	},
-	"burn":   burn,
-	"tell":   tell,
-	"hog":    hog,
-	"node":   func(dir string) { nodeChild(dir, false, leftBehind(dir)) },
-	"mortal": func(dir string) { nodeChild(dir, true, []*ServiceSpec{childSpec("wait", "")}) },
+	"burn": burn,
+	"tell": tell,
+	"hog":  hog,
+	"node": func(dir string) { nodeChild(dir, false, leftBehind(dir)) },
+	"careless": func(dir string) {
+		s := hidden()
+		s.Name, s.StopGrace = "hidden", 300*time.Millisecond
+		nodeChild(dir, false, []*ServiceSpec{s})
+	},
+	"sweeper": sweepOwn,
+	"mortal":  func(dir string) { nodeChild(dir, true, []*ServiceSpec{childSpec("wait", "")}) },
 }
 
 // forever waits, as an empty select is a deadlock where nothing else can happen.

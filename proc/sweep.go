@@ -42,8 +42,8 @@ const (
 )
 
 // Sweep stops what a dead bhnode left on this runtime directory, before anything is
-// started: every process that carries our BHNODE_INSTANCE, whatever the node was called then,
-// and what came of it. The main processes get the
+// started: every process that carries our BHNODE_INSTANCE, whatever the node was called
+// then, or is in one of our groups, and what came of it. The main processes get the
 // recorded signal and their grace, all at once, then all that is left SIGKILL. Where
 // there is no record, as the leader of its session, it gets SIGTERM. It returns what it
 // found, when all is gone or stuck, and forgets the records.
@@ -106,8 +106,8 @@ func (sw *sweep) run(ctx context.Context) error {
 }
 
 // look goes through all processes of the machine, once, and returns ours by BHNODE_ID.
-// A process that carries no identity is ours if its parent or the leader of its session
-// is, and stays so when they end.
+// A process is ours that carries our identity or is in one of our groups; one that
+// carries none also if its parent or the leader of its session is. It stays so when they end.
 func (sw *sweep) look() (map[string][]procStat, error) {
 	pids, err := allPids()
 	if err != nil {
@@ -133,6 +133,7 @@ func (sw *sweep) look() (map[string][]procStat, error) {
 			unmarked = append(unmarked, st)
 		}
 	}
+	sw.claimMembers(ours, all)
 	claimRelated(ours, unmarked)
 	alive := map[string][]procStat{}
 	for _, st := range all {
@@ -142,6 +143,22 @@ func (sw *sweep) look() (map[string][]procStat, error) {
 		}
 	}
 	return alive, nil
+}
+
+// claimMembers adds those in our groups, under the BHNODE_ID that others of their
+// incarnation carry.
+func (sw *sweep) claimMembers(ours map[int]string, all []procStat) {
+	members := sw.host.members()
+	ids := map[membership]string{}
+	for _, id := range ours {
+		service, incarnation, _ := splitID(id)
+		ids[membership{service, incarnation}] = id
+	}
+	for _, st := range all {
+		if m, ok := members[st.pid]; ok && ours[st.pid] == "" {
+			ours[st.pid] = cmp.Or(ids[m], sw.host.idOf(m.service, m.incarnation))
+		}
+	}
 }
 
 // claimRelated adds those whose parent or leader of the session is ours.

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -186,6 +188,78 @@ func TestSweepEndsWithItsContext(t *testing.T) {
 	if _, err := h.Sweep(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestSweepFindsWhatOnlyItsGroupTells has a service leave behind what carries no mark
+// and has left its session.
+func TestSweepFindsWhatOnlyItsGroupTells(t *testing.T) {
+	outer := newHost(t)
+	needLeaves(t, outer)
+	dir := filepath.Join(shortDir(t), "run")
+	node := startReady(t, outer, childSpec("careless", dir))
+	must(t, node.Signal(syscall.SIGKILL))
+	awaitExit(t, node)
+	h, err := OpenHost(HostOptions{Node: "renamed", RuntimeDir: dir, Log: zerolog.Nop()})
+	must(t, err)
+	defer func() { must(t, h.Close()) }()
+	hiding := 0
+	for pid, m := range h.members() {
+		id, err := readIdentity(pid)
+		st, statErr := readStat(pid)
+		if err == nil && statErr == nil && id.id == "" && st.session == pid && m == (membership{"hidden", 7}) {
+			hiding = pid
+		}
+	}
+	if hiding == 0 {
+		t.Fatal("nothing hides")
+	}
+	got, err := h.Sweep(t.Context())
+	must(t, err)
+	want := Leftover{Service: "hidden", Incarnation: 7, Pid: hiding, Name: "sh", Killed: true}
+	if !slices.Contains(got, want) {
+		t.Errorf("found %v, want %v among them", got, want)
+	}
+	for _, l := range got {
+		if alive(l.Pid) {
+			t.Errorf("%v is alive", l)
+		}
+	}
+}
+
+// TestSweepSparesItself has a bhnode be started from within a service that an earlier
+// one left behind.
+func TestSweepSparesItself(t *testing.T) {
+	h := newHost(t)
+	needLeaves(t, h)
+	s := childSpec("sweeper", h.opts.RuntimeDir)
+	p := start(t, h, s)
+	if got := output(t, p.Stdout()); strings.TrimSpace(got) != "kept true" {
+		t.Errorf("it said %q", got)
+	}
+	if e := awaitExit(t, p); e.Code != 0 {
+		t.Errorf("it ended with %v", e)
+	}
+}
+
+// sweepOwn sweeps the groups of the runtime directory in which this process is itself.
+func sweepOwn(dir string) {
+	p, err := newPoller()
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, basesFile))
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	base, _, _ := strings.Cut(string(data), "\n")
+	kept, err := sweepGroups(context.Background(), p, base)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("kept", kept)
 }
 
 func TestAncestors(t *testing.T) {
