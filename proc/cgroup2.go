@@ -149,13 +149,21 @@ func (b *groups2) open(service string, incarnation uint64, l Limits) (*group, er
 	return g, nil
 }
 
-// makeLeaf makes the fresh leaf of one incarnation in the directory of its service.
+// makeLeaf makes the fresh leaf of one incarnation in the directory of its service, and
+// that afresh where a start has not given it back.
 func makeLeaf(dir string, incarnation uint64) (string, error) {
-	_ = removeGroups(dir) // one that a start has not given back
-	leaf := filepath.Join(dir, leafPrefix+strconv.FormatUint(incarnation, 10))
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as all of cgroupfs
+	err := os.Mkdir(dir, 0o755) //nolint:gosec // as all of cgroupfs
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		_ = removeGroups(dir)
+		err = os.MkdirAll(dir, 0o755) //nolint:gosec // as all of cgroupfs
+	case errors.Is(err, fs.ErrNotExist): // the first one
+		err = os.MkdirAll(dir, 0o755) //nolint:gosec // as all of cgroupfs
+	}
+	if err != nil {
 		return "", err
 	}
+	leaf := filepath.Join(dir, leafPrefix+strconv.FormatUint(incarnation, 10))
 	return leaf, os.Mkdir(leaf, 0o755) //nolint:gosec // as all of cgroupfs
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -155,17 +154,6 @@ func (g *group) remove() error {
 // removeGroups removes a group and all below it. The kernel lets go of the last
 // process of a group a moment after that is gone.
 func removeGroups(dir string) error {
-	names, err := readNames(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, name := range names {
-		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.IsDir() {
-			if err := removeGroups(filepath.Join(dir, name)); err != nil {
-				return err
-			}
-		}
-	}
 	for wait := time.Millisecond; ; wait *= 2 {
 		err := unix.Rmdir(dir)
 		switch {
@@ -174,7 +162,15 @@ func removeGroups(dir string) error {
 		case !errors.Is(err, unix.EBUSY) || wait > 64*time.Millisecond:
 			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
 		}
-		time.Sleep(wait)
+		below := subgroups(dir)
+		for _, name := range below {
+			if err := removeGroups(filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+		if len(below) == 0 {
+			time.Sleep(wait)
+		}
 	}
 }
 
@@ -212,6 +208,9 @@ func writeGroup(dir, file, value string) error {
 
 // readCount returns the number that stands behind a key in a file of a group, 0 if none does.
 func readCount(dir, file, key string) uint64 {
+	if dir == "" {
+		return 0
+	}
 	data, _ := os.ReadFile(filepath.Join(dir, file)) // gone or never there: nothing is counted
 	for line := range strings.Lines(string(data)) {
 		f := strings.Fields(line)
