@@ -101,7 +101,10 @@ func (b *groups1) openFreezer(freezer *hierarchy) {
 }
 
 func (b *groups1) isolation() Isolation {
-	i := Isolation{Backend: "cgroup v1", Path: b.track, Tracking: trackedByGroup}
+	i := Isolation{Backend: "cgroup v1 + v2", Path: b.track, Tracking: trackedByGroup}
+	if b.bare != nil || b.frozen {
+		i.Backend = b.enforcer()
+	}
 	switch {
 	case b.bare != nil:
 		i.Tracking = trackedByMark
@@ -116,6 +119,8 @@ func (b *groups1) isolation() Isolation {
 	}
 	return i
 }
+
+func (b *groups1) enforcer() string { return "cgroup v1" }
 
 func (b *groups1) lack(controller string) *Problem { return b.lacks[controller] }
 

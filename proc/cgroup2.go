@@ -120,7 +120,7 @@ func moveAway(own string) error {
 const trackedByGroup = "a fresh group of cgroup v2 for every incarnation, killed whole"
 
 func (b *groups2) isolation() Isolation {
-	i := Isolation{Backend: "cgroup v2", Path: b.base, Tracking: trackedByGroup}
+	i := Isolation{Backend: b.enforcer(), Path: b.base, Tracking: trackedByGroup}
 	for _, c := range []string{ctlCPU, ctlMemory, ctlIO, ctlPids} {
 		if p := b.lacks[c]; p != nil {
 			i.Problems = append(i.Problems, *p)
@@ -128,6 +128,8 @@ func (b *groups2) isolation() Isolation {
 	}
 	return i
 }
+
+func (b *groups2) enforcer() string { return "cgroup v2" }
 
 func (b *groups2) lack(controller string) *Problem { return b.lacks[controller] }
 

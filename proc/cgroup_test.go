@@ -139,3 +139,21 @@ func TestEnforcementIsTold(t *testing.T) {
 		t.Errorf("isolation %+v", got)
 	}
 }
+
+func TestBackendsByName(t *testing.T) {
+	lacks := map[string]*Problem{}
+	for _, tc := range []struct {
+		backend        backend
+		name, tracking string
+	}{
+		{&groups2{lacks: lacks}, "cgroup v2", trackedByGroup},
+		{&groups1{lacks: lacks, track: "/x"}, "cgroup v1 + v2", trackedByGroup},
+		{&groups1{lacks: lacks, track: "/x", frozen: true}, "cgroup v1", trackedByFreezer},
+		{&groups1{lacks: lacks, bare: &Problem{}}, "cgroup v1", trackedByMark},
+		{noGroups{}, "none", trackedByMark},
+	} {
+		if i := tc.backend.isolation(); i.Backend != tc.name || i.Tracking != tc.tracking {
+			t.Errorf("got %+v, want %s", i, tc.name)
+		}
+	}
+}

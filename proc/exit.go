@@ -12,7 +12,7 @@ import (
 type Exit struct {
 	Code      int            // -1 where a signal ended it
 	Signal    syscall.Signal // 0: none
-	OOMKilled bool           // the kernel killed it for want of memory
+	OOMKilled bool           // the kernel killed it, or what it had started, for want of memory
 	Known     bool           // false: it ended, but its status went to somebody else
 	At        time.Time
 }
@@ -30,15 +30,17 @@ func exitOf(ws syscall.WaitStatus, at time.Time) Exit {
 
 // String says how it ended: "exit 3", "SIGKILL", "SIGKILL, out of memory".
 func (e Exit) String() string {
+	text := "exit " + strconv.Itoa(e.Code)
 	switch {
 	case !e.Known:
 		return "exit unknown"
-	case e.OOMKilled:
-		return SignalName(e.Signal) + ", out of memory"
 	case e.Signal != 0:
-		return SignalName(e.Signal)
+		text = SignalName(e.Signal)
 	}
-	return "exit " + strconv.Itoa(e.Code)
+	if e.OOMKilled {
+		text += ", out of memory"
+	}
+	return text
 }
 
 // SignalName returns SIGTERM for SIGTERM; one without a name is called by its number.

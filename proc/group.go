@@ -57,7 +57,10 @@ func (g *group) hook(mark identity) (*group, error) {
 	if g.killed.Load() && !mark.outlives() {
 		return nil, errors.New("the incarnation was killed")
 	}
-	sub := &group{limited: g.limited, frozen: g.frozen, enter: g.enter}
+	sub := &group{limited: g.limited, frozen: g.frozen, enter: g.enter, read: g.read}
+	if sub.read != nil {
+		sub.base = sub.read()
+	}
 	if g.leaf == "" {
 		return sub, nil
 	}
@@ -126,9 +129,11 @@ func (g *group) counters() Counters {
 	return g.read().since(g.base)
 }
 
-// judge tells an end for want of memory from one by another's SIGKILL.
+// judge tells an end for want of memory from others: the kernel killed the main process,
+// or that ended badly after something it had started was killed so.
 func (g *group) judge(e Exit) Exit {
-	if g != nil && e.Signal == syscall.SIGKILL && !g.killed.Load() {
+	suspect := e.Signal == syscall.SIGKILL || e.Code > 0
+	if suspect && g != nil && !g.killed.Load() {
 		e.OOMKilled = g.counters().OOMKills > 0
 	}
 	return e

@@ -14,7 +14,7 @@ type Problem struct{ What, Why, Help string }
 
 // Isolation is what holds the services of a node.
 type Isolation struct {
-	Backend  string    // "cgroup v2", "cgroup v1", "none"
+	Backend  string    // "cgroup v2", "cgroup v1", "cgroup v1 + v2", "none"
 	Path     string    // where its groups are, "": there are none
 	Tracking string    // how all of a service is found and killed
 	Problems []Problem // in the order in which they matter
@@ -46,6 +46,8 @@ const (
 // backend holds services in groups of the kernel.
 type backend interface {
 	isolation() Isolation
+	// enforcer is what holds a service to the limits that are enforced.
+	enforcer() string
 	// lack says why the limits of a controller are not enforced, nil if they are.
 	lack(controller string) *Problem
 	// open makes the groups of one incarnation, nil where there are none.
@@ -74,7 +76,7 @@ func (h *Host) Enforcement(s *ServiceSpec) []Enforcement {
 		if l.value == 0 {
 			continue
 		}
-		e := Enforcement{Limit: l.key, Value: strconv.Itoa(l.value), By: h.backend.isolation().Backend}
+		e := Enforcement{Limit: l.key, Value: strconv.Itoa(l.value), By: h.backend.enforcer()}
 		if p := h.backend.lack(l.controller); p != nil {
 			e.By, e.Why, e.Help = "", p.Why, p.Help
 		}

@@ -65,6 +65,36 @@ func TestMemoryHogIsToldApart(t *testing.T) {
 	}
 }
 
+// TestMemoryHogBelowIsToldToo has the kernel kill what the main process has started, who
+// then ends by itself where the two are not killed as one.
+func TestMemoryHogBelowIsToldToo(t *testing.T) {
+	h := limitedHost(t, ctlMemory)
+	for command, told := range map[string]bool{"exit 137": true, "exit 0": false} {
+		s := childSpec("hog", "")
+		s.Command = []string{"/bin/sh", "-c", `"` + os.Args[0] + `"; ` + command}
+		s.Limits.MemoryMB = 64
+		p := start(t, h, s)
+		e := awaitExit(t, p)
+		if want := told || e.Signal != 0; e.OOMKilled != want {
+			t.Errorf("%s: told %v, want out of memory %t", command, e, want)
+		}
+		if p.Counters().OOMKills == 0 {
+			t.Errorf("%s: no kill was counted", command)
+		}
+		awaitGone(t, p)
+		p.Release()
+	}
+}
+
+func TestMemoryHogInAHook(t *testing.T) {
+	h := limitedHost(t, ctlMemory)
+	s := childSpec("hog", "")
+	s.Limits.MemoryMB = 64
+	s.Hooks.PreStart = [][]string{{os.Args[0]}}
+	_, err := h.Start(t.Context(), s, 1)
+	wantStartError(t, err, StageHook, false, "SIGKILL, out of memory")
+}
+
 func TestKillIsNoWantOfMemory(t *testing.T) {
 	h := limitedHost(t, ctlMemory)
 	s := childSpec("wait", "")

@@ -12,6 +12,8 @@ func (n noGroups) isolation() Isolation {
 	return Isolation{Backend: "none", Problems: n.problems, Tracking: trackedByMark}
 }
 
+func (noGroups) enforcer() string { return "" }
+
 func (n noGroups) lack(controller string) *Problem {
 	if p := n.lacks[controller]; p != nil {
 		return p
