@@ -76,6 +76,14 @@ func (g *group) hook(mark identity) (*group, error) {
 	return sub, nil
 }
 
+// path returns the directory of the leaf, "" if there is none.
+func (g *group) path() string {
+	if g == nil {
+		return ""
+	}
+	return g.leaf
+}
+
 // openLeaf returns a descriptor of the leaf, to be born into.
 func (g *group) openLeaf() (int, error) {
 	fd, err := unix.Open(g.leaf, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

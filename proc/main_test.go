@@ -109,6 +109,7 @@ var children = map[string]func(arg string){
 		nodeChild(dir, false, []*ServiceSpec{s})
 	},
 	"sweeper": sweepOwn,
+	"read":    readDisk,
 	"mortal":  func(dir string) { nodeChild(dir, true, []*ServiceSpec{childSpec("wait", "")}) },
 }
 

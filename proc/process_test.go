@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -100,6 +101,9 @@ func TestLookupAndRelease(t *testing.T) {
 	records := h.State().All()
 	if len(records) != 1 || records[0].Pid != p.Pid() || records[0].StartTime == 0 || records[0].BootID == "" {
 		t.Errorf("recorded %+v", records)
+	}
+	if tracked := h.Isolation().Tracking != trackedByMark; tracked != slices.Contains(pidsBelow(records[0].Group), p.Pid()) {
+		t.Errorf("recorded is the group %q", records[0].Group)
 	}
 	if _, err := h.Start(t.Context(), childSpec("wait", ""), 2); !errors.Is(err, ErrNotReleased) {
 		t.Errorf("a second incarnation beside the first: %v", err)

@@ -136,6 +136,7 @@ func (l *launch) record(pid int, start uint64) {
 		StopSignal:  int(l.spec.StopSignal),
 		Grace:       l.spec.StopGrace,
 		Socket:      l.spec.UnixSocket,
+		Group:       l.proc.group.path(),
 	}), "process not recorded")
 }
 

@@ -47,6 +47,7 @@ type Record struct {
 	StopSignal int           `json:"stop_signal,omitempty"`
 	Grace      time.Duration `json:"grace_ns,omitempty"`
 	Socket     string        `json:"socket,omitempty"` // its unix socket, "": none
+	Group      string        `json:"group,omitempty"`  // directory of its group of the kernel, "": none
 }
 
 // Hold is one service that an operator wants down.
