@@ -139,7 +139,7 @@ func (b *groups2) open(service string, incarnation uint64, l Limits) (*group, er
 	if err != nil {
 		return nil, err
 	}
-	g := &group{leaf: leaf, holders: []string{dir}, enter: []string{leaf}, read: func() Counters { return counters2(dir) }}
+	g := &group{leaf: leaf, holders: []string{dir}, enter: []string{leaf}, read: func() Counters { return counters2(dir, l) }}
 	for _, s := range settings2(l) {
 		err := writeGroup(dir, s.file, s.value)
 		if err != nil && b.lacks[s.controller] == nil && (!optional[s.file] || !errors.Is(err, fs.ErrNotExist)) {
@@ -178,13 +178,17 @@ func incarnationOf(leaf string) (uint64, bool) {
 	return n, ok && err == nil
 }
 
-func counters2(dir string) Counters {
-	return Counters{
-		OOMKills:         readCount(dir, "memory.events", "oom_kill"),
-		ThrottledPeriods: readCount(dir, "cpu.stat", "nr_throttled"),
-		Throttled:        time.Duration(readCount(dir, "cpu.stat", "throttled_usec")) * time.Microsecond, //nolint:gosec // years
-		PidsRefused:      readCount(dir, "pids.events", "max"),
+// counters2 reads what limits can have brought about. A want of memory can be the machine's.
+func counters2(dir string, l Limits) Counters {
+	c := Counters{OOMKills: readCount(dir, "memory.events", "oom_kill")}
+	if l.CPUPercent > 0 {
+		c.ThrottledPeriods = readCount(dir, "cpu.stat", "nr_throttled")
+		c.Throttled = time.Duration(readCount(dir, "cpu.stat", "throttled_usec")) * time.Microsecond //nolint:gosec // years
 	}
+	if l.Processes > 0 {
+		c.PidsRefused = readCount(dir, "pids.events", "max")
+	}
+	return c
 }
 
 func (b *groups2) bases() []string { return []string{b.base} }

@@ -109,7 +109,7 @@ func (g *group) kill() {
 
 // members returns what is alive in the leaf and below it.
 func (g *group) members() []procStat {
-	if g == nil || g.leaf == "" {
+	if g == nil || g.leaf == "" || !g.frozen && readCount(g.leaf, "cgroup.events", "populated") == 0 {
 		return nil
 	}
 	return aliveBelow(g.leaf)
