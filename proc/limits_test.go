@@ -124,12 +124,37 @@ func TestForkBombStopsAtItsLimit(t *testing.T) {
 	awaitGone(t, p)
 }
 
+// TestOneProcessFits has a program run where the shim, with its threads, would not fit.
 func TestOneProcessFits(t *testing.T) {
 	h := limitedHost(t, ctlPids)
-	s := childSpec("", "")
-	s.Command = []string{"/bin/sh", "-c", "echo ready; exec sleep 1000"}
-	s.Limits = Limits{Processes: 1, MemoryMB: 1}
-	startReady(t, h, s)
+	for range 100 {
+		s := childSpec("", "")
+		s.Command = []string{"/bin/sh", "-c", "echo ready; exec sleep 1000"}
+		s.Limits = Limits{Processes: 1, MemoryMB: 1}
+		p := startReady(t, h, s)
+		must(t, p.Kill())
+		awaitGone(t, p)
+		p.Release()
+	}
+}
+
+// TestSoftLimitStays has the shim leave alone what the runtime of Go would raise.
+func TestSoftLimitStays(t *testing.T) {
+	h := newHost(t)
+	nice := 1
+	var got []string
+	for _, n := range []*int{nil, &nice} {
+		s := childSpec("", "")
+		s.Command = []string{"/bin/sh", "-c", "ulimit -Sn; ulimit -Hn"}
+		s.Nice = n
+		p := start(t, h, s)
+		got = append(got, output(t, p.Stdout()))
+		awaitGone(t, p)
+		p.Release()
+	}
+	if got[0] != got[1] {
+		t.Errorf("plain and through the shim: %q", got)
+	}
 }
 
 func TestBirth(t *testing.T) {
@@ -140,7 +165,7 @@ func TestBirth(t *testing.T) {
 	s := childSpec("", "")
 	s.Command = []string{"/bin/sh", "-c", `ulimit -n; ulimit -Hn; cut -d" " -f19 /proc/self/stat; cat /proc/self/oom_score_adj; umask; id -u; id -g
 		grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status; ls /proc/self/fd | wc -l`}
-	s.User, s.Limits.OpenFiles = "nobody", 123
+	s.User, s.Limits = "nobody", Limits{OpenFiles: 123, Processes: 20, MemoryMB: 64}
 	s.Nice, s.OOMScoreAdj, s.Umask, s.NoNewPrivileges, s.Capabilities = &nice, &score, &mask, true, &caps
 	p := start(t, h, s)
 	got := strings.Fields(output(t, p.Stdout()))
@@ -172,7 +197,7 @@ func TestShimTellsWhyItCannot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := childSpec("", "")
-			s.Command, s.Limits.OpenFiles = []string{tc.command}, 100
+			s.Command, s.Limits = []string{tc.command}, Limits{OpenFiles: 100, Processes: 1}
 			_, err := h.Start(t.Context(), s, 1)
 			wantStartError(t, err, StageSpawn, true, tc.text)
 		})

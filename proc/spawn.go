@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -106,7 +107,12 @@ func awaitShim(ctx context.Context, path string, c *child, report io.Reader) err
 	case e.What == shim.ExecWhat:
 		return execError(path, syscall.Errno(e.Errno))
 	}
-	return fmt.Errorf("%s: %w", e.What, syscall.Errno(e.Errno))
+	errno := syscall.Errno(e.Errno)
+	err = fmt.Errorf("%s: %w", e.What, errno)
+	if slices.Contains(lasting, errno) {
+		return hopeless(err)
+	}
+	return err
 }
 
 // openJoins opens what a process writes to in order to join the group.

@@ -1,6 +1,11 @@
 package shim
 
 import (
+	"go/parser"
+	"go/token"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,6 +35,28 @@ func TestArgsComeBack(t *testing.T) {
 	for _, torn := range []string{"nice", "fly 1", "joins x", "user 1"} {
 		if _, ok := decode(torn, "", ""); ok {
 			t.Errorf("%q was understood", torn)
+		}
+	}
+}
+
+func TestOwnArgs(t *testing.T) {
+	if diff := cmp.Diff(os.Args, ownArgs()); diff != "" {
+		t.Errorf("arguments (-want +got):\n%s", diff)
+	}
+}
+
+// TestImportsLittle holds that the shim begins before all else: it is made ready as soon
+// as what it imports is, in the order of the packages' names.
+func TestImportsLittle(t *testing.T) {
+	for _, path := range []string{"shim.go", "encode.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range f.Imports {
+			if name := strings.Trim(i.Path.Value, `"`); !slices.Contains([]string{"runtime", "strconv", "syscall", "unsafe"}, name) {
+				t.Errorf("%s imports %s", path, name)
+			}
 		}
 	}
 }

@@ -2,13 +2,12 @@
 // and the service's own program: it sets what a fork and exec cannot, and joins the
 // groups as its last act.
 //
-// It is the init of a package that needs hardly any other, so that it runs before
-// those of the packages which make up the rest of the program: they would take ten
-// times as long as the shim itself.
+// It is the init of a package that needs hardly any other, not even os, so that it runs
+// before those of the packages which make up the rest of the program: they would take
+// ten times as long as the shim itself.
 package shim
 
 import (
-	"os"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -37,21 +36,46 @@ const (
 )
 
 func init() { //nolint:gochecknoinits // only an init runs before those of all other packages
-	if len(os.Args) < 6 || os.Args[1] != command {
+	args := ownArgs()
+	if len(args) < 6 || args[1] != command {
 		return
 	}
 	runtime.LockOSThread() // most of what follows is done to a thread
 	e := &Error{"read what to do", int(syscall.EINVAL)}
-	if b, ok := decode(os.Args[2], os.Args[3], os.Args[4]); ok {
+	if b, ok := decode(args[2], args[3], args[4]); ok {
 		for fd := report; fd < joins+b.Joins; fd++ {
 			syscall.CloseOnExec(fd)
 		}
 		// What bhnode itself was born with; an old kernel leaves it open.
 		_, _, _ = syscall.RawSyscall(sysCloseRange, report, 1<<32-1, closeRangeCloexec)
-		e = b.become(os.Args[5:])
+		e = b.become(args[5:])
 	}
-	_, _ = syscall.Write(report, e.encode())
-	os.Exit(127)
+	said := e.encode()
+	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, report, uintptr(unsafe.Pointer(&said[0])), uintptr(len(said))) //nolint:gosec // the kernel reads it
+	syscall.Exit(127)
+}
+
+// ownArgs returns the arguments of this program, which package os would know later.
+func ownArgs() []string {
+	fd, err := syscall.Open("/proc/self/cmdline", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	var text []byte
+	block := make([]byte, 4<<10)
+	for n := 1; n > 0 && err == nil; {
+		n, err = syscall.Read(fd, block)
+		text = append(text, block[:max(n, 0)]...)
+	}
+	_ = syscall.Close(fd)
+	var args []string
+	for from, at := 0, 0; at < len(text); at++ {
+		if text[at] == 0 {
+			args = append(args, string(text[from:at]))
+			from = at + 1
+		}
+	}
+	return args
 }
 
 // become turns this process into the program argv; it returns only if it cannot.
@@ -65,13 +89,11 @@ func (b *Birth) become(argv []string) *Error {
 		{"cannot set umask", b.setUmask},
 		{"cannot limit the capabilities", b.bound},
 		{"cannot limit the open files", b.setOpenFiles},
-		{"cannot join the groups", b.join}, // what comes before is not bound by its limits
 		{"cannot become its user", b.changeUser},
 		{"cannot set the capabilities", b.setCapabilities},
 		{"cannot set no_new_privileges", b.setNoNewPrivs},
 		{"cannot die with bhnode", b.setMortal},
 		{"bad working directory", b.enterDir},
-		{ExecWhat, func() error { return syscall.Exec(b.Path, argv, os.Environ()) }}, //nolint:gosec // to run it is the point
 	} {
 		if err := step.do(); err != nil {
 			errno, ok := err.(syscall.Errno) //nolint:errorlint // the bare number crosses to bhnode
@@ -81,7 +103,30 @@ func (b *Birth) become(argv []string) *Error {
 			return &Error{step.what, int(errno)}
 		}
 	}
-	return nil
+	return b.joinAndRun(argv)
+}
+
+// joinAndRun joins the groups and becomes the program. What comes before is not bound by
+// the limits of the groups; here there may be no room for one more thread, which the
+// runtime would start for a system call that it knows of.
+func (b *Birth) joinAndRun(argv []string) *Error {
+	path, err := syscall.BytePtrFromString(b.Path)
+	args, argsErr := syscall.SlicePtrFromStrings(argv)
+	env, envErr := syscall.SlicePtrFromStrings(syscall.Environ())
+	if err != nil || argsErr != nil || envErr != nil {
+		return &Error{ExecWhat, int(syscall.EINVAL)}
+	}
+	zero := []byte("0")
+	for i := range b.Joins {
+		_, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(joins+i), uintptr(unsafe.Pointer(&zero[0])), 1) //nolint:gosec // the kernel reads it
+		if errno != 0 {
+			return &Error{"cannot join the groups", int(errno)}
+		}
+	}
+	//nolint:gosec // the kernel reads all three
+	_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE,
+		uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&env[0])))
+	return &Error{ExecWhat, int(errno)}
 }
 
 func (b *Birth) setNice() error {
@@ -127,21 +172,15 @@ func (b *Birth) bound() error {
 	return nil
 }
 
+// setOpenFiles sets the limit or else gives back the soft one, which package syscall has
+// raised and lowers before an exec; this one runs nothing.
 func (b *Birth) setOpenFiles() error {
 	if b.OpenFiles == 0 {
+		_ = syscall.Exec("", nil, nil)
 		return nil
 	}
 	n := uint64(b.OpenFiles) //nolint:gosec // positive
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n})
-}
-
-func (b *Birth) join() error {
-	for i := range b.Joins {
-		if _, err := syscall.Write(joins+i, []byte("0")); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // changeUser changes the user of this thread alone: the others end with the exec.
