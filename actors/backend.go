@@ -34,6 +34,8 @@ type Process interface {
 	StartedAt() time.Time
 	Exited() <-chan struct{}
 	Exit() proc.Exit
+	// Counters is what the kernel counted of it, also when it is over; it reads files.
+	Counters() proc.Counters
 	Signal(sig syscall.Signal) error
 	SignalLeft(sig syscall.Signal) error
 	Kill() error

@@ -104,6 +104,17 @@ func limitsOf(limits []proc.Enforcement) []*bhnodev1.Limit {
 	return out
 }
 
+// countersOf is what the kernel counted of the present life, or of the last.
+func countersOf(d Detail) *bhnodev1.Counters {
+	if d.Counters == nil {
+		return nil
+	}
+	c := d.Counters()
+	return &bhnodev1.Counters{
+		OomKills: c.OOMKills, ThrottledPeriods: c.ThrottledPeriods, Throttled: durationpb.New(c.Throttled), ForksRefused: c.PidsRefused,
+	}
+}
+
 func exitOf(e proc.Exit) *bhnodev1.Exit {
 	out := &bhnodev1.Exit{OomKilled: e.OOMKilled, Time: timestamppb.New(e.At)}
 	switch {

@@ -30,14 +30,15 @@ type fakeBackend struct {
 
 // fakePlan is how the lives of a service go.
 type fakePlan struct {
-	start  func(ctx context.Context, try int) error // before there is a process
-	born   func(p *fakeProcess)                     // before anybody sees it
-	check  func(p *fakeProcess, n int) error        // the n-th check, from 1
-	deaf   bool                                     // to the stop signal
-	slow   time.Duration                            // from the stop signal to the end
-	undead bool                                     // the kernel does not let it die
-	hook   func(ctx context.Context) error          // post_stop
-	held   bool                                     // somebody else keeps its pipes open
+	start    func(ctx context.Context, try int) error // before there is a process
+	born     func(p *fakeProcess)                     // before anybody sees it
+	check    func(p *fakeProcess, n int) error        // the n-th check, from 1
+	deaf     bool                                     // to the stop signal
+	slow     time.Duration                            // from the stop signal to the end
+	undead   bool                                     // the kernel does not let it die
+	hook     func(ctx context.Context) error          // post_stop
+	held     bool                                     // somebody else keeps its pipes open
+	counters proc.Counters
 }
 
 func newFake(tb testing.TB) *fakeBackend {
@@ -237,6 +238,8 @@ func (p *fakeProcess) Exit() proc.Exit {
 	defer p.mu.Unlock()
 	return p.end
 }
+
+func (p *fakeProcess) Counters() proc.Counters { p.note("Counters"); return p.plan.counters }
 
 func (p *fakeProcess) Signal(sig syscall.Signal) error {
 	p.note("Signal " + sig.String())

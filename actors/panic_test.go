@@ -44,6 +44,7 @@ func TestAPanicOfAServicesActorIsAnAbnormalEndOfIt(t *testing.T) {
 		{method: "Signal", do: stop},
 		{method: "Exit", do: stop},
 		{method: "Exit", do: crash},
+		{method: "Counters", do: crash},
 		{method: "AwaitGone", do: crash},
 		{method: "Kill", do: crash},
 		{method: "PostStop", do: crash},

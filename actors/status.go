@@ -43,7 +43,8 @@ func (n *nodeContext) statusOf(views []supervision.View, names []string) ([]*bhn
 		v, enabled := byID[supervision.ChildID(svc.Spec.Name)]
 		row := n.serviceOf(svc, v, enabled, now)
 		if len(names) > 0 {
-			row.Limits = limitsOf(n.services.get(supervision.ChildID(svc.Spec.Name)).limits)
+			s := n.services.get(supervision.ChildID(svc.Spec.Name))
+			row.Limits, row.Counters = limitsOf(s.limits), countersOf(*s.detail.Load())
 		}
 		out = append(out, row)
 	}

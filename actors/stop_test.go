@@ -135,6 +135,61 @@ func TestTheEndSaysHow(t *testing.T) {
 	}
 }
 
+// What the kernel counted against a service is told with its end, and when asked for.
+func TestTheEndTellsWhatLimitsDid(t *testing.T) {
+	for name, tc := range map[string]struct {
+		counted proc.Counters
+		exit    proc.Exit
+		message string
+		attrs   map[string]any
+	}{
+		"nothing": {exit: proc.Exit{Known: true, Code: 1}, message: "exit 1", attrs: map[string]any{"forks_refused": nil, "throttled_seconds": nil}},
+		"memory": {
+			counted: proc.Counters{OOMKills: 1}, exit: proc.Exit{Known: true, Code: -1, Signal: syscall.SIGKILL, OOMKilled: true},
+			message: "SIGKILL, out of memory, memory_mb 64", attrs: map[string]any{"oom_killed": true},
+		},
+		"forks": {
+			counted: proc.Counters{PidsRefused: 12, Throttled: 1500 * time.Millisecond, ThrottledPeriods: 15}, exit: proc.Exit{Known: true, Code: 2},
+			message: "exit 2, forks refused: 12, processes 20", attrs: map[string]any{"forks_refused": uint64(12), "throttled_seconds": 1.5},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				back := newFake(t)
+				back.plan("db", fakePlan{counters: tc.counted})
+				r := newRig(t, config(t, def{name: "db", svc: func(s *Service) { s.Spec.Limits = proc.Limits{MemoryMB: 64, Processes: 20} }}), back)
+				pass(time.Second)
+				p := back.last("db")
+				p.end = tc.exit
+				close(p.exited)
+				close(p.gone)
+				synctest.Wait()
+				e := r.event("service.exited", "db")
+				if e.Message != tc.message {
+					t.Errorf("got %q, want %q", e.Message, tc.message)
+				}
+				for key, want := range tc.attrs {
+					if e.Attrs[key] != want {
+						t.Errorf("%s: got %v, want %v", key, e.Attrs[key], want)
+					}
+				}
+				views, err := r.Snapshot(context.Background())
+				if err != nil {
+					t.Fatal(err)
+				}
+				rows, err := r.statusOf(views, []string{"db"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := rows[0].GetCounters(); got.GetForksRefused() != tc.counted.PidsRefused || got.GetOomKills() != tc.counted.OOMKills ||
+					got.GetThrottled().AsDuration() != tc.counted.Throttled {
+					t.Errorf("status counts %v, want %v", got, tc.counted)
+				}
+			})
+		})
+	}
+}
+
 // The time to die ended while a hook ran, and called dead processes stuck.
 func TestALongHookIsNotAStuckService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

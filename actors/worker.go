@@ -68,7 +68,8 @@ type Detail struct {
 	LastError   string
 	Latency     time.Duration
 	Failures    int
-	Unknown     int // checks that could not be carried out
+	Unknown     int                  // checks that could not be carried out
+	Counters    func() proc.Counters // of that incarnation; nil: it had no process
 }
 
 func newWorker(n *nodeContext, of *supervision.Node, buried uint64) *worker {
@@ -201,7 +202,7 @@ func (w *worker) spawned(c actor.Context) {
 		w.signal(c, supervision.SpawnFailed)
 		return
 	}
-	w.detail.Pid, w.detail.StartedAt = b.process.Pid(), b.process.StartedAt()
+	w.detail.Pid, w.detail.StartedAt, w.detail.Counters = b.process.Pid(), b.process.StartedAt(), b.process.Counters
 	w.show()
 	ended := b.process.Exited()
 	await(c, func() any {

@@ -100,13 +100,14 @@ func (w *worker) outcome() supervision.ChildExited {
 		return w.failedStart()
 	}
 	exit := p.Exit()
-	attrs := exitAttrs(exit)
+	counted := p.Counters()
+	attrs := exitAttrs(exit, counted)
 	if w.verdict != nil {
 		e := *w.verdict
 		e.Attrs = attrs
 		return e
 	}
-	e := supervision.ChildExited{Detail: exit.String(), Attrs: attrs, Reason: supervision.ReasonExit, Kind: supervision.Abnormal}
+	e := supervision.ChildExited{Detail: endText(exit, counted, w.svc.Spec.Limits), Attrs: attrs, Reason: supervision.ReasonExit, Kind: supervision.Abnormal}
 	switch {
 	case w.ordered:
 		e.Kind, e.Reason = supervision.ShutdownExit, w.why
@@ -160,7 +161,19 @@ func (w *worker) succeeded(exit proc.Exit) bool {
 	return exit.Known && (exit.Code == 0 || slices.Contains(w.svc.Spec.SuccessCodes, exit.Code))
 }
 
-func exitAttrs(exit proc.Exit) []supervision.Attr {
+// endText says how it ended, and which limit may be why: "SIGKILL, out of memory, memory_mb 64".
+func endText(exit proc.Exit, counted proc.Counters, l proc.Limits) string {
+	text := exit.String()
+	if exit.OOMKilled && l.MemoryMB > 0 {
+		text += fmt.Sprintf(", memory_mb %d", l.MemoryMB)
+	}
+	if counted.PidsRefused > 0 && (exit.Code > 0 || exit.Signal != 0) {
+		text += fmt.Sprintf(", forks refused: %d, processes %d", counted.PidsRefused, l.Processes)
+	}
+	return text
+}
+
+func exitAttrs(exit proc.Exit, counted proc.Counters) []supervision.Attr {
 	var code, sig any
 	switch {
 	case exit.Signal != 0:
@@ -168,7 +181,14 @@ func exitAttrs(exit proc.Exit) []supervision.Attr {
 	case exit.Known:
 		code = exit.Code
 	}
-	return []supervision.Attr{{Key: "code", Value: code}, {Key: "signal", Value: sig}, {Key: "oom_killed", Value: exit.OOMKilled}}
+	attrs := []supervision.Attr{{Key: "code", Value: code}, {Key: "signal", Value: sig}, {Key: "oom_killed", Value: exit.OOMKilled}}
+	if counted.PidsRefused > 0 {
+		attrs = append(attrs, supervision.Attr{Key: "forks_refused", Value: counted.PidsRefused})
+	}
+	if counted.Throttled > 0 {
+		attrs = append(attrs, supervision.Attr{Key: "throttled_seconds", Value: counted.Throttled.Seconds()})
+	}
+	return attrs
 }
 
 // lookForLeft looks for what does not die.

@@ -32,6 +32,7 @@ func (a *app) detail(s *bhnodev1.Service, all []*bhnodev1.Service) {
 	add("Command", commandLine(s.GetCommand()))
 	add("Listens", strings.Join(listens(s), ", "))
 	add("Use", useLine(s))
+	add("Held back", countersLine(s.GetCounters()))
 	add("Needs", strings.Join(withStates(s.GetDependsOn(), all), ", "))
 	add("Needed by", strings.Join(withStates(s.GetNeededBy(), all), ", "))
 	add("Supervisor", s.GetSupervisor())
@@ -89,7 +90,7 @@ func reasonLine(now time.Time, s *bhnodev1.Service) string {
 	reason, message := reasonText(s.GetReason()), s.GetMessage()
 	switch {
 	case message == "":
-	case strings.HasPrefix(message, reason):
+	case strings.Contains(message, reason):
 		reason = message
 	default:
 		reason += ": " + message
@@ -173,6 +174,21 @@ func useLine(s *bhnodev1.Service) string {
 	}
 	if s.IoReadBytes != nil && s.IoWriteBytes != nil {
 		parts = append(parts, "read "+size(s.GetIoReadBytes()), "written "+size(s.GetIoWriteBytes()))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// countersLine says what limits have done; "" where they did nothing.
+func countersLine(c *bhnodev1.Counters) string {
+	var parts []string
+	if n := c.GetThrottledPeriods(); n > 0 {
+		parts = append(parts, "throttled for "+span(c.GetThrottled().AsDuration())+" in "+plural(n, "period"))
+	}
+	if n := c.GetForksRefused(); n > 0 {
+		parts = append(parts, plural(n, "fork")+" refused")
+	}
+	if n := c.GetOomKills(); n > 0 {
+		parts = append(parts, "killed for want of memory")
 	}
 	return strings.Join(parts, ", ")
 }

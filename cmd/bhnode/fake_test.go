@@ -83,6 +83,7 @@ func (n *fakeNode) GetStatus(_ context.Context, req *bhnodev1.GetStatusRequest) 
 		}
 		s := proto.CloneOf(n.services[i])
 		if name == "storage" {
+			s.Counters = &bhnodev1.Counters{ThrottledPeriods: 34, Throttled: durationpb.New(3200 * time.Millisecond), ForksRefused: 1}
 			s.Limits = []*bhnodev1.Limit{
 				{Name: "cpu_percent", Value: "200", EnforcedBy: "cgroup v2"},
 				{Name: "io_weight", Value: "500", Why: "not effective: no disk has the scheduler bfq", Help: "echo bfq > /sys/block/DISK/queue/scheduler"},

@@ -49,6 +49,14 @@ type serviceJSON struct {
 	Reason       *string          `json:"reason"`
 	Message      *string          `json:"message"`
 	Limits       []limitJSON      `json:"limits,omitempty"` // of a service that is named
+	Counters     *countersJSON    `json:"counters,omitempty"`
+}
+
+type countersJSON struct {
+	OOMKills         uint64   `json:"oom_kills"`
+	ThrottledPeriods uint64   `json:"throttled_periods"`
+	Throttled        *float64 `json:"throttled_seconds"`
+	ForksRefused     uint64   `json:"forks_refused"`
 }
 
 type limitJSON struct {
@@ -166,7 +174,15 @@ func serviceToJSON(s *bhnodev1.Service) serviceJSON {
 		Reason:       orNull(reasonWord(s.GetReason())),
 		Message:      orNull(s.GetMessage()),
 		Limits:       limitsToJSON(s.GetLimits()),
+		Counters:     countersToJSON(s.GetCounters()),
 	}
+}
+
+func countersToJSON(c *bhnodev1.Counters) *countersJSON {
+	if c == nil {
+		return nil
+	}
+	return &countersJSON{c.GetOomKills(), c.GetThrottledPeriods(), secondsOrNull(c.GetThrottled()), c.GetForksRefused()}
 }
 
 func limitsToJSON(limits []*bhnodev1.Limit) (out []limitJSON) {

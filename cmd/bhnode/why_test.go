@@ -253,7 +253,7 @@ func TestWhyJSON(t *testing.T) {
 	}
 	first, oldest := steps[0].(map[string]any), steps[3].(map[string]any)
 	assertKeys(t, "a step", "seq time type text", first)
-	if first["type"] != supervision.ServiceStarting || oldest["text"] != "ledger exited (SIGKILL, out of memory) 5s ago." {
+	if first["type"] != supervision.ServiceStarting || oldest["text"] != "ledger exited (SIGKILL, out of memory, memory_mb 64) 5s ago." {
 		t.Errorf("got %v … %v", first, oldest)
 	}
 }

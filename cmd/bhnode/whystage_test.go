@@ -223,7 +223,7 @@ func troupeIn(s supervision.SupervisorSpec) supervision.ChildSpec {
 // How lives end.
 var (
 	byKill   = supervision.ChildExited{Kind: supervision.Abnormal, Reason: supervision.ReasonSignal, Detail: "SIGKILL"}
-	byOOM    = supervision.ChildExited{Kind: supervision.Abnormal, Reason: supervision.ReasonOOM, Detail: "SIGKILL, out of memory"}
+	byOOM    = supervision.ChildExited{Kind: supervision.Abnormal, Reason: supervision.ReasonOOM, Detail: "SIGKILL, out of memory, memory_mb 64"}
 	byCode   = supervision.ChildExited{Kind: supervision.Abnormal, Reason: supervision.ReasonExit, Detail: "exit 3"}
 	byProbe  = supervision.ChildExited{Kind: supervision.Abnormal, Reason: supervision.ReasonProbe, Detail: "3 checks in a row failed: connection refused"}
 	bySlow   = supervision.ChildExited{Kind: supervision.Abnormal, Reason: supervision.ReasonStartTimeout, Detail: "not healthy within 30s: connection refused"}

@@ -125,6 +125,8 @@ func (f *fakeProcess) Exit() proc.Exit {
 	return f.how
 }
 
+func (f *fakeProcess) Counters() proc.Counters { return proc.Counters{} }
+
 func (f *fakeProcess) Signal(sig syscall.Signal) error {
 	if sig != syscall.SIGTERM || f.node.OnStop.Ignore {
 		return nil

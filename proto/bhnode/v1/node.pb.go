@@ -632,6 +632,7 @@ type Service struct {
 	LastLines      []string               `protobuf:"bytes,30,rep,name=last_lines,json=lastLines,proto3" json:"last_lines,omitempty"` // only when named in the request
 	NextStart      *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=next_start,json=nextStart,proto3" json:"next_start,omitempty"` // in backoff
 	Limits         []*Limit               `protobuf:"bytes,32,rep,name=limits,proto3" json:"limits,omitempty"`                        // only when named in the request
+	Counters       *Counters              `protobuf:"bytes,33,opt,name=counters,proto3" json:"counters,omitempty"`                    // only when named in the request
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -890,6 +891,82 @@ func (x *Service) GetLimits() []*Limit {
 	return nil
 }
 
+func (x *Service) GetCounters() *Counters {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
+// Counters are what the kernel counted of a service's present life, or of its last.
+type Counters struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	OomKills         uint64                 `protobuf:"varint,1,opt,name=oom_kills,json=oomKills,proto3" json:"oom_kills,omitempty"`                         // changes when something was killed for want of memory
+	ThrottledPeriods uint64                 `protobuf:"varint,2,opt,name=throttled_periods,json=throttledPeriods,proto3" json:"throttled_periods,omitempty"` // in which it had used up its share of processors
+	Throttled        *durationpb.Duration   `protobuf:"bytes,3,opt,name=throttled,proto3" json:"throttled,omitempty"`
+	ForksRefused     uint64                 `protobuf:"varint,4,opt,name=forks_refused,json=forksRefused,proto3" json:"forks_refused,omitempty"` // by the limit of processes
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Counters) Reset() {
+	*x = Counters{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Counters) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Counters) ProtoMessage() {}
+
+func (x *Counters) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Counters.ProtoReflect.Descriptor instead.
+func (*Counters) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Counters) GetOomKills() uint64 {
+	if x != nil {
+		return x.OomKills
+	}
+	return 0
+}
+
+func (x *Counters) GetThrottledPeriods() uint64 {
+	if x != nil {
+		return x.ThrottledPeriods
+	}
+	return 0
+}
+
+func (x *Counters) GetThrottled() *durationpb.Duration {
+	if x != nil {
+		return x.Throttled
+	}
+	return nil
+}
+
+func (x *Counters) GetForksRefused() uint64 {
+	if x != nil {
+		return x.ForksRefused
+	}
+	return 0
+}
+
 // Limit is what becomes of one limit of a service on this machine.
 type Limit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -904,7 +981,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[5]
+	mi := &file_bhnode_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -916,7 +993,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[5]
+	mi := &file_bhnode_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -929,7 +1006,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Limit) GetName() string {
@@ -976,7 +1053,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[6]
+	mi := &file_bhnode_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1065,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[6]
+	mi := &file_bhnode_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1078,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetStatusRequest) GetNames() []string {
@@ -1022,7 +1099,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[7]
+	mi := &file_bhnode_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1111,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[7]
+	mi := &file_bhnode_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1124,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetStatusResponse) GetNode() string {
@@ -1080,7 +1157,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[8]
+	mi := &file_bhnode_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1169,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[8]
+	mi := &file_bhnode_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1182,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchStatusRequest) GetInterval() *durationpb.Duration {
@@ -1125,7 +1202,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	mi := &file_bhnode_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1214,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	mi := &file_bhnode_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1227,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchStatusResponse) GetStatus() *GetStatusResponse {
@@ -1175,7 +1252,7 @@ type GetTreeRequest struct {
 
 func (x *GetTreeRequest) Reset() {
 	*x = GetTreeRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[10]
+	mi := &file_bhnode_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1187,7 +1264,7 @@ func (x *GetTreeRequest) String() string {
 func (*GetTreeRequest) ProtoMessage() {}
 
 func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[10]
+	mi := &file_bhnode_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1200,7 +1277,7 @@ func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeRequest.ProtoReflect.Descriptor instead.
 func (*GetTreeRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 type GetTreeResponse struct {
@@ -1212,7 +1289,7 @@ type GetTreeResponse struct {
 
 func (x *GetTreeResponse) Reset() {
 	*x = GetTreeResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[11]
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1301,7 @@ func (x *GetTreeResponse) String() string {
 func (*GetTreeResponse) ProtoMessage() {}
 
 func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[11]
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1314,7 @@ func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeResponse.ProtoReflect.Descriptor instead.
 func (*GetTreeResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetTreeResponse) GetRoot() *TreeNode {
@@ -1275,7 +1352,7 @@ type TreeNode struct {
 
 func (x *TreeNode) Reset() {
 	*x = TreeNode{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1364,7 @@ func (x *TreeNode) String() string {
 func (*TreeNode) ProtoMessage() {}
 
 func (x *TreeNode) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1377,7 @@ func (x *TreeNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeNode.ProtoReflect.Descriptor instead.
 func (*TreeNode) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TreeNode) GetName() string {
@@ -1454,7 +1531,7 @@ type StartServicesRequest struct {
 
 func (x *StartServicesRequest) Reset() {
 	*x = StartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1543,7 @@ func (x *StartServicesRequest) String() string {
 func (*StartServicesRequest) ProtoMessage() {}
 
 func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1556,7 @@ func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesRequest.ProtoReflect.Descriptor instead.
 func (*StartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StartServicesRequest) GetNames() []string {
@@ -1511,7 +1588,7 @@ type StartServicesResponse struct {
 
 func (x *StartServicesResponse) Reset() {
 	*x = StartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1600,7 @@ func (x *StartServicesResponse) String() string {
 func (*StartServicesResponse) ProtoMessage() {}
 
 func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1613,7 @@ func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesResponse.ProtoReflect.Descriptor instead.
 func (*StartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 type StopServicesRequest struct {
@@ -1551,7 +1628,7 @@ type StopServicesRequest struct {
 
 func (x *StopServicesRequest) Reset() {
 	*x = StopServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1563,7 +1640,7 @@ func (x *StopServicesRequest) String() string {
 func (*StopServicesRequest) ProtoMessage() {}
 
 func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1576,7 +1653,7 @@ func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesRequest.ProtoReflect.Descriptor instead.
 func (*StopServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StopServicesRequest) GetNames() []string {
@@ -1615,7 +1692,7 @@ type StopServicesResponse struct {
 
 func (x *StopServicesResponse) Reset() {
 	*x = StopServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1704,7 @@ func (x *StopServicesResponse) String() string {
 func (*StopServicesResponse) ProtoMessage() {}
 
 func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1717,7 @@ func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesResponse.ProtoReflect.Descriptor instead.
 func (*StopServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 type RestartServicesRequest struct {
@@ -1654,7 +1731,7 @@ type RestartServicesRequest struct {
 
 func (x *RestartServicesRequest) Reset() {
 	*x = RestartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1666,7 +1743,7 @@ func (x *RestartServicesRequest) String() string {
 func (*RestartServicesRequest) ProtoMessage() {}
 
 func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1679,7 +1756,7 @@ func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesRequest.ProtoReflect.Descriptor instead.
 func (*RestartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RestartServicesRequest) GetNames() []string {
@@ -1711,7 +1788,7 @@ type RestartServicesResponse struct {
 
 func (x *RestartServicesResponse) Reset() {
 	*x = RestartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1723,7 +1800,7 @@ func (x *RestartServicesResponse) String() string {
 func (*RestartServicesResponse) ProtoMessage() {}
 
 func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1736,7 +1813,7 @@ func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesResponse.ProtoReflect.Descriptor instead.
 func (*RestartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 type PauseSupervisorRequest struct {
@@ -1748,7 +1825,7 @@ type PauseSupervisorRequest struct {
 
 func (x *PauseSupervisorRequest) Reset() {
 	*x = PauseSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +1837,7 @@ func (x *PauseSupervisorRequest) String() string {
 func (*PauseSupervisorRequest) ProtoMessage() {}
 
 func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +1850,7 @@ func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PauseSupervisorRequest) GetName() string {
@@ -1791,7 +1868,7 @@ type PauseSupervisorResponse struct {
 
 func (x *PauseSupervisorResponse) Reset() {
 	*x = PauseSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1880,7 @@ func (x *PauseSupervisorResponse) String() string {
 func (*PauseSupervisorResponse) ProtoMessage() {}
 
 func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +1893,7 @@ func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 type ResumeSupervisorRequest struct {
@@ -1828,7 +1905,7 @@ type ResumeSupervisorRequest struct {
 
 func (x *ResumeSupervisorRequest) Reset() {
 	*x = ResumeSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +1917,7 @@ func (x *ResumeSupervisorRequest) String() string {
 func (*ResumeSupervisorRequest) ProtoMessage() {}
 
 func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +1930,7 @@ func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ResumeSupervisorRequest) GetName() string {
@@ -1871,7 +1948,7 @@ type ResumeSupervisorResponse struct {
 
 func (x *ResumeSupervisorResponse) Reset() {
 	*x = ResumeSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +1960,7 @@ func (x *ResumeSupervisorResponse) String() string {
 func (*ResumeSupervisorResponse) ProtoMessage() {}
 
 func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +1973,7 @@ func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 type SignalServiceRequest struct {
@@ -1909,7 +1986,7 @@ type SignalServiceRequest struct {
 
 func (x *SignalServiceRequest) Reset() {
 	*x = SignalServiceRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1921,7 +1998,7 @@ func (x *SignalServiceRequest) String() string {
 func (*SignalServiceRequest) ProtoMessage() {}
 
 func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1934,7 +2011,7 @@ func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceRequest.ProtoReflect.Descriptor instead.
 func (*SignalServiceRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SignalServiceRequest) GetName() string {
@@ -1960,7 +2037,7 @@ type SignalServiceResponse struct {
 
 func (x *SignalServiceResponse) Reset() {
 	*x = SignalServiceResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2049,7 @@ func (x *SignalServiceResponse) String() string {
 func (*SignalServiceResponse) ProtoMessage() {}
 
 func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2062,7 @@ func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceResponse.ProtoReflect.Descriptor instead.
 func (*SignalServiceResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SignalServiceResponse) GetPid() int32 {
@@ -2004,7 +2081,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2093,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2106,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ShutdownRequest) GetNow() bool {
@@ -2047,7 +2124,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2136,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2149,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 // LogEntry is one line of a service.
@@ -2093,7 +2170,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2105,7 +2182,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2118,7 +2195,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2198,7 +2275,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2287,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2300,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StreamLogsRequest) GetServices() []string {
@@ -2278,7 +2355,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2367,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2380,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StreamLogsResponse) GetEntries() []*LogEntry {
@@ -2339,7 +2416,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2428,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2441,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -2450,7 +2527,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2462,7 +2539,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2475,7 +2552,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StreamEventsRequest) GetNames() []string {
@@ -2522,7 +2599,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2534,7 +2611,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2547,7 +2624,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StreamEventsResponse) GetEvents() []*Event {
@@ -2586,7 +2663,7 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"last_error\x18\x02 \x01(\tH\x00R\tlastError\x88\x01\x01\x123\n" +
 	"\alatency\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\alatency\x12\x1a\n" +
 	"\bfailures\x18\x04 \x01(\x05R\bfailuresB\r\n" +
-	"\v_last_error\"\xba\n" +
+	"\v_last_error\"\xeb\n" +
 	"\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
@@ -2630,7 +2707,8 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"last_lines\x18\x1e \x03(\tR\tlastLines\x129\n" +
 	"\n" +
 	"next_start\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\tnextStart\x12(\n" +
-	"\x06limits\x18  \x03(\v2\x10.bhnode.v1.LimitR\x06limitsB\x06\n" +
+	"\x06limits\x18  \x03(\v2\x10.bhnode.v1.LimitR\x06limits\x12/\n" +
+	"\bcounters\x18! \x01(\v2\x13.bhnode.v1.CountersR\bcountersB\x06\n" +
 	"\x04_pidB\x0e\n" +
 	"\f_cpu_percentB\x13\n" +
 	"\x11_memory_rss_bytesB\x13\n" +
@@ -2640,7 +2718,12 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\v_open_filesB\x0e\n" +
 	"\f_connectionsB\x10\n" +
 	"\x0e_io_read_bytesB\x11\n" +
-	"\x0f_io_write_bytes\"x\n" +
+	"\x0f_io_write_bytes\"\xb2\x01\n" +
+	"\bCounters\x12\x1b\n" +
+	"\toom_kills\x18\x01 \x01(\x04R\boomKills\x12+\n" +
+	"\x11throttled_periods\x18\x02 \x01(\x04R\x10throttledPeriods\x127\n" +
+	"\tthrottled\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\tthrottled\x12#\n" +
+	"\rforks_refused\x18\x04 \x01(\x04R\fforksRefused\"x\n" +
 	"\x05Limit\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x1f\n" +
@@ -2835,7 +2918,7 @@ func file_bhnode_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_bhnode_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_bhnode_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                   // 0: bhnode.v1.NodeState
 	(ServiceState)(0),                // 1: bhnode.v1.ServiceState
@@ -2847,104 +2930,107 @@ var file_bhnode_v1_node_proto_goTypes = []any{
 	(*Exit)(nil),                     // 7: bhnode.v1.Exit
 	(*HealthDetail)(nil),             // 8: bhnode.v1.HealthDetail
 	(*Service)(nil),                  // 9: bhnode.v1.Service
-	(*Limit)(nil),                    // 10: bhnode.v1.Limit
-	(*GetStatusRequest)(nil),         // 11: bhnode.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 12: bhnode.v1.GetStatusResponse
-	(*WatchStatusRequest)(nil),       // 13: bhnode.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),      // 14: bhnode.v1.WatchStatusResponse
-	(*GetTreeRequest)(nil),           // 15: bhnode.v1.GetTreeRequest
-	(*GetTreeResponse)(nil),          // 16: bhnode.v1.GetTreeResponse
-	(*TreeNode)(nil),                 // 17: bhnode.v1.TreeNode
-	(*StartServicesRequest)(nil),     // 18: bhnode.v1.StartServicesRequest
-	(*StartServicesResponse)(nil),    // 19: bhnode.v1.StartServicesResponse
-	(*StopServicesRequest)(nil),      // 20: bhnode.v1.StopServicesRequest
-	(*StopServicesResponse)(nil),     // 21: bhnode.v1.StopServicesResponse
-	(*RestartServicesRequest)(nil),   // 22: bhnode.v1.RestartServicesRequest
-	(*RestartServicesResponse)(nil),  // 23: bhnode.v1.RestartServicesResponse
-	(*PauseSupervisorRequest)(nil),   // 24: bhnode.v1.PauseSupervisorRequest
-	(*PauseSupervisorResponse)(nil),  // 25: bhnode.v1.PauseSupervisorResponse
-	(*ResumeSupervisorRequest)(nil),  // 26: bhnode.v1.ResumeSupervisorRequest
-	(*ResumeSupervisorResponse)(nil), // 27: bhnode.v1.ResumeSupervisorResponse
-	(*SignalServiceRequest)(nil),     // 28: bhnode.v1.SignalServiceRequest
-	(*SignalServiceResponse)(nil),    // 29: bhnode.v1.SignalServiceResponse
-	(*ShutdownRequest)(nil),          // 30: bhnode.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 31: bhnode.v1.ShutdownResponse
-	(*LogEntry)(nil),                 // 32: bhnode.v1.LogEntry
-	(*StreamLogsRequest)(nil),        // 33: bhnode.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),       // 34: bhnode.v1.StreamLogsResponse
-	(*Event)(nil),                    // 35: bhnode.v1.Event
-	(*StreamEventsRequest)(nil),      // 36: bhnode.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),     // 37: bhnode.v1.StreamEventsResponse
-	(*timestamppb.Timestamp)(nil),    // 38: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 39: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 40: google.protobuf.Struct
+	(*Counters)(nil),                 // 10: bhnode.v1.Counters
+	(*Limit)(nil),                    // 11: bhnode.v1.Limit
+	(*GetStatusRequest)(nil),         // 12: bhnode.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 13: bhnode.v1.GetStatusResponse
+	(*WatchStatusRequest)(nil),       // 14: bhnode.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),      // 15: bhnode.v1.WatchStatusResponse
+	(*GetTreeRequest)(nil),           // 16: bhnode.v1.GetTreeRequest
+	(*GetTreeResponse)(nil),          // 17: bhnode.v1.GetTreeResponse
+	(*TreeNode)(nil),                 // 18: bhnode.v1.TreeNode
+	(*StartServicesRequest)(nil),     // 19: bhnode.v1.StartServicesRequest
+	(*StartServicesResponse)(nil),    // 20: bhnode.v1.StartServicesResponse
+	(*StopServicesRequest)(nil),      // 21: bhnode.v1.StopServicesRequest
+	(*StopServicesResponse)(nil),     // 22: bhnode.v1.StopServicesResponse
+	(*RestartServicesRequest)(nil),   // 23: bhnode.v1.RestartServicesRequest
+	(*RestartServicesResponse)(nil),  // 24: bhnode.v1.RestartServicesResponse
+	(*PauseSupervisorRequest)(nil),   // 25: bhnode.v1.PauseSupervisorRequest
+	(*PauseSupervisorResponse)(nil),  // 26: bhnode.v1.PauseSupervisorResponse
+	(*ResumeSupervisorRequest)(nil),  // 27: bhnode.v1.ResumeSupervisorRequest
+	(*ResumeSupervisorResponse)(nil), // 28: bhnode.v1.ResumeSupervisorResponse
+	(*SignalServiceRequest)(nil),     // 29: bhnode.v1.SignalServiceRequest
+	(*SignalServiceResponse)(nil),    // 30: bhnode.v1.SignalServiceResponse
+	(*ShutdownRequest)(nil),          // 31: bhnode.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 32: bhnode.v1.ShutdownResponse
+	(*LogEntry)(nil),                 // 33: bhnode.v1.LogEntry
+	(*StreamLogsRequest)(nil),        // 34: bhnode.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),       // 35: bhnode.v1.StreamLogsResponse
+	(*Event)(nil),                    // 36: bhnode.v1.Event
+	(*StreamEventsRequest)(nil),      // 37: bhnode.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),     // 38: bhnode.v1.StreamEventsResponse
+	(*timestamppb.Timestamp)(nil),    // 39: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 40: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 41: google.protobuf.Struct
 }
 var file_bhnode_v1_node_proto_depIdxs = []int32{
-	38, // 0: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
+	39, // 0: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
 	0,  // 1: bhnode.v1.GetNodeResponse.state:type_name -> bhnode.v1.NodeState
-	38, // 2: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
-	38, // 3: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
-	39, // 4: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
+	39, // 2: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
+	39, // 3: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
+	40, // 4: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
 	1,  // 5: bhnode.v1.Service.state:type_name -> bhnode.v1.ServiceState
 	2,  // 6: bhnode.v1.Service.health:type_name -> bhnode.v1.Health
 	7,  // 7: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
-	38, // 8: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
-	39, // 9: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
+	39, // 8: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
+	40, // 9: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
 	8,  // 10: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
 	3,  // 11: bhnode.v1.Service.reason:type_name -> bhnode.v1.Reason
-	38, // 12: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
-	10, // 13: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
-	9,  // 14: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
-	0,  // 15: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
-	39, // 16: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
-	12, // 17: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
-	16, // 18: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
-	17, // 19: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
-	4,  // 20: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
-	1,  // 21: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
-	2,  // 22: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
-	39, // 23: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
-	17, // 24: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
-	39, // 25: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
-	3,  // 26: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
-	38, // 27: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	38, // 28: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
-	32, // 29: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
-	38, // 30: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
-	40, // 31: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
-	38, // 32: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
-	35, // 33: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
-	5,  // 34: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
-	11, // 35: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
-	13, // 36: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
-	15, // 37: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
-	18, // 38: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
-	20, // 39: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
-	22, // 40: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
-	24, // 41: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
-	26, // 42: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
-	28, // 43: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
-	30, // 44: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
-	33, // 45: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
-	36, // 46: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
-	6,  // 47: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
-	12, // 48: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
-	14, // 49: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
-	16, // 50: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
-	19, // 51: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
-	21, // 52: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
-	23, // 53: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
-	25, // 54: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
-	27, // 55: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
-	29, // 56: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
-	31, // 57: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
-	34, // 58: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
-	37, // 59: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
-	47, // [47:60] is the sub-list for method output_type
-	34, // [34:47] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	39, // 12: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
+	11, // 13: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
+	10, // 14: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
+	40, // 15: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
+	9,  // 16: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
+	0,  // 17: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
+	40, // 18: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
+	13, // 19: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
+	17, // 20: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
+	18, // 21: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
+	4,  // 22: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
+	1,  // 23: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
+	2,  // 24: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
+	40, // 25: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
+	18, // 26: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
+	40, // 27: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
+	3,  // 28: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
+	39, // 29: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	39, // 30: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
+	33, // 31: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
+	39, // 32: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
+	41, // 33: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
+	39, // 34: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
+	36, // 35: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
+	5,  // 36: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
+	12, // 37: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
+	14, // 38: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
+	16, // 39: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
+	19, // 40: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
+	21, // 41: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
+	23, // 42: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
+	25, // 43: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
+	27, // 44: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
+	29, // 45: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
+	31, // 46: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
+	34, // 47: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
+	37, // 48: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
+	6,  // 49: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
+	13, // 50: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
+	15, // 51: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
+	17, // 52: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
+	20, // 53: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
+	22, // 54: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
+	24, // 55: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
+	26, // 56: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
+	28, // 57: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
+	30, // 58: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
+	32, // 59: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
+	35, // 60: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
+	38, // 61: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
+	49, // [49:62] is the sub-list for method output_type
+	36, // [36:49] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_bhnode_v1_node_proto_init() }
@@ -2955,16 +3041,16 @@ func file_bhnode_v1_node_proto_init() {
 	file_bhnode_v1_node_proto_msgTypes[2].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[3].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[4].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[12].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[28].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[31].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[13].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[29].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bhnode_v1_node_proto_rawDesc), len(file_bhnode_v1_node_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
