@@ -15,6 +15,17 @@ type StartChild struct {
 	Incarnation uint64
 }
 
+// AdoptChild takes an incarnation over that an earlier life of the node was told to
+// start. Where its process was never made, that is done now. It answers with
+// ChildAdopted, if the process is known to have run, and goes on as StartChild does.
+type AdoptChild struct {
+	ID          ChildID
+	Incarnation uint64
+	Started     bool // ChildStarted was told
+	Ready       bool // ChildReady was told
+	Healthy     bool
+}
+
 // StopChild orders an incarnation to stop, by its own rule. It answers with
 // ChildExited.
 type StopChild struct {
@@ -99,6 +110,7 @@ const (
 )
 
 func (StartChild) command() {}
+func (AdoptChild) command() {}
 func (StopChild) command()  {}
 func (KillChild) command()  {}
 func (Wake) command()       {}
@@ -140,6 +152,7 @@ const (
 	NodeReady    = "node.ready"
 	NodeStopping = "node.stopping"
 	NodeStopped  = "node.stopped"
+	NodeAdopted  = "node.adopted"
 
 	ServiceWaiting   = "service.waiting"
 	ServiceStarting  = "service.starting"
@@ -155,6 +168,7 @@ const (
 	ServiceCompleted = "service.completed"
 	ServiceFailed    = "service.failed"
 	ServiceLimits    = "service.limits"
+	ServiceAdopted   = "service.adopted"
 
 	SupervisorRestarting = "supervisor.restarting"
 	SupervisorGaveUp     = "supervisor.gave_up"

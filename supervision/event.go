@@ -8,6 +8,19 @@ type Event interface{ event() }
 // Boot starts the root supervisor and with it the tree.
 type Boot struct{ Cause uint64 }
 
+// Resume goes on where another life of the node was cut off: the machine knows, by
+// Restore and by the steps since, what was under way, and orders it again. Cause is the
+// notice that tells of the new life.
+type Resume struct{ Cause uint64 }
+
+// ChildAdopted says that an incarnation of an earlier life of the node was found, with
+// that main process, and is supervised again.
+type ChildAdopted struct {
+	ID          ChildID
+	Incarnation uint64
+	Pid         int
+}
+
 // ChildStarted says that the process of that incarnation runs; it need not be
 // ready yet.
 type ChildStarted struct {
@@ -118,6 +131,8 @@ type Freeze struct{ ID ChildID }
 type Thaw struct{ ID ChildID }
 
 func (Boot) event()              {}
+func (Resume) event()            {}
+func (ChildAdopted) event()      {}
 func (ChildStarted) event()      {}
 func (ChildReady) event()        {}
 func (ChildHealth) event()       {}

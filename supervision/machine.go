@@ -50,6 +50,7 @@ type Machine struct {
 	over     bool
 
 	bootCause uint64
+	resumed   uint64 // the notice of the new life that took the node over
 }
 
 // New returns the machine of a tree, with nothing started.
@@ -120,6 +121,12 @@ func (m *Machine) handle(ev Event) {
 	switch e := ev.(type) {
 	case Boot:
 		m.boot(e)
+	case Resume:
+		m.resume(e)
+	case ChildAdopted:
+		if c := m.living(e.ID, e.Incarnation); c != nil {
+			m.adopted(c, e)
+		}
 	case ChildStarted:
 		if c := m.living(e.ID, e.Incarnation); c != nil {
 			m.started(c, e)

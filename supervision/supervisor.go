@@ -96,8 +96,15 @@ func (m *Machine) finishBoot() {
 		return
 	}
 	m.booting = false
-	var bad []ChildID
-	wanted := 0
+	wanted, bad := m.cameUp()
+	if len(bad) == 0 {
+		m.note(Notice{Cause: m.bootCause, Type: NodeReady, Message: plural(wanted, "service") + " healthy"})
+	}
+	m.do(Booted{Failed: bad})
+}
+
+// cameUp counts the wanted services and names those that were never up.
+func (m *Machine) cameUp() (wanted int, bad []ChildID) {
 	m.root.services(func(c *child) {
 		if c.under {
 			return
@@ -107,10 +114,7 @@ func (m *Machine) finishBoot() {
 			bad = append(bad, c.id())
 		}
 	})
-	if len(bad) == 0 {
-		m.note(Notice{Cause: m.bootCause, Type: NodeReady, Message: plural(wanted, "service") + " healthy"})
-	}
-	m.do(Booted{Failed: bad})
+	return wanted, bad
 }
 
 // giveUp: one restart too many. The supervisor stops its children and ends; c is

@@ -34,6 +34,8 @@ type world struct {
 	holds        []Hold
 	calls        uint64
 	killing      bool
+	cuts         int // lives of the node before this one, all cut off
+	adopted      map[ChildID]bool
 	startIn      map[ChildID]time.Duration
 	readyIn      map[ChildID]time.Duration
 	stopIn       map[ChildID]time.Duration
@@ -214,7 +216,14 @@ func (w *world) carryOut(c Command) {
 	case KillChild:
 		w.after(0, func() { w.die(c.ID, c.Incarnation) })
 	case Wake:
-		w.after(c.After, func() { w.send(BackoffOver{c.ID, c.Token}) })
+		cuts := w.cuts
+		w.after(c.After, func() {
+			if cuts == w.cuts {
+				w.send(BackoffOver{c.ID, c.Token})
+			}
+		})
+	case AdoptChild:
+		w.adopt(c)
 	case Reply:
 		if _, twice := w.replies[c.Call]; twice {
 			w.t.Errorf("call %d is answered twice", c.Call)
