@@ -163,6 +163,7 @@ func (r *rootActor) carryOut(c actor.Context, cmd supervision.Command) {
 		r.left(c, m.Node)
 	case supervision.Managed:
 		r.answer(m)
+	case supervision.AdoptChild: // of a node that is resumed, as none is yet
 	case supervision.SupervisorState, supervision.Report: // for Hooks
 	}
 }

@@ -73,6 +73,28 @@ func (h *Host) members() map[int]membership {
 	return found
 }
 
+// hookPids returns who is in a group of a hook.
+func (h *Host) hookPids() map[int]bool {
+	found := map[int]bool{}
+	var walk func(dir string)
+	walk = func(dir string) {
+		for _, name := range subgroups(dir) {
+			below := filepath.Join(dir, name)
+			if !strings.HasPrefix(name, hookPrefix) {
+				walk(below)
+				continue
+			}
+			for _, pid := range pidsBelow(below) {
+				found[pid] = true
+			}
+		}
+	}
+	for _, base := range h.bases {
+		walk(base)
+	}
+	return found
+}
+
 // subgroups lists the groups below dir, none if it is gone.
 func subgroups(dir string) []string {
 	var names []string
@@ -86,13 +108,13 @@ func subgroups(dir string) []string {
 }
 
 // sweepBases kills what is left in the groups of the node and removes them.
-func (h *Host) sweepBases(ctx context.Context) error {
+func (h *Host) sweepBases(ctx context.Context, spared map[string]uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepStuck)
 	defer cancel()
 	own := slices.Clone(h.backend.bases())
 	var errs []error
 	for _, base := range h.bases {
-		kept, err := sweepGroups(ctx, h.poller, base)
+		kept, err := sweepGroups(ctx, h.poller, base, spared)
 		switch {
 		case err == nil && kept:
 			own = append(own, base)
@@ -111,13 +133,13 @@ func (h *Host) sweepBases(ctx context.Context) error {
 
 // sweepGroups kills what is in the groups below base and removes them. Where no group
 // tells who is in it, its members were found by what they carry. A bhnode that was
-// started from within a service keeps the group of that.
-func sweepGroups(ctx context.Context, p *poller, base string) (kept bool, err error) {
-	spared := ancestors(os.Getpid())
+// started from within a service keeps the group of that, and those of what is spared stay.
+func sweepGroups(ctx context.Context, p *poller, base string, spared map[string]uint64) (kept bool, err error) {
+	above := ancestors(os.Getpid())
 	var errs []error
 	for _, service := range subgroups(base) {
 		dir := filepath.Join(base, service)
-		if slices.ContainsFunc(pidsBelow(dir), func(pid int) bool { return slices.Contains(spared, pid) }) {
+		if spared[service] != 0 || slices.ContainsFunc(pidsBelow(dir), func(pid int) bool { return slices.Contains(above, pid) }) {
 			kept = true
 			continue
 		}

@@ -154,7 +154,7 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 		g.leaf, g.holders, g.enter = leaf, append(g.holders, dir), append(g.enter, leaf)
 		g.frozen, g.limited = b.frozen, g.limited || b.frozen
 	}
-	g.read = func() Counters { return counters1(dirs) }
+	g.count(dirs, l)
 	g.base = g.read()
 	return g, nil
 }

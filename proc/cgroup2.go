@@ -139,7 +139,8 @@ func (b *groups2) open(service string, incarnation uint64, l Limits) (*group, er
 	if err != nil {
 		return nil, err
 	}
-	g := &group{leaf: leaf, holders: []string{dir}, enter: []string{leaf}, read: func() Counters { return counters2(dir, l) }}
+	g := &group{leaf: leaf, holders: []string{dir}, enter: []string{leaf}}
+	g.count(map[string]string{"": dir}, l)
 	for _, s := range settings2(l) {
 		err := writeGroup(dir, s.file, s.value)
 		if err != nil && b.lacks[s.controller] == nil && (!optional[s.file] || !errors.Is(err, fs.ErrNotExist)) {

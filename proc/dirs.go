@@ -23,6 +23,10 @@ func (h *Host) notifyPath(service string) string {
 	return filepath.Join(h.serviceDir(service), notifyFile)
 }
 
+func (h *Host) configPath(service string) string {
+	return filepath.Join(h.serviceDir(service), configFile)
+}
+
 // makeDirs makes what the service finds there: its directory in the runtime directory,
 // its data directory, and the place of its socket, free of one that a dead process left.
 func (l *launch) makeDirs(ctx context.Context) error {
@@ -119,7 +123,7 @@ func (l *launch) writeConfig(context.Context) error {
 	if l.spec.Config == nil {
 		return nil
 	}
-	path := filepath.Join(l.host.serviceDir(l.spec.Name), configFile)
+	path := l.host.configPath(l.spec.Name)
 	dir, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return err

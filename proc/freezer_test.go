@@ -76,7 +76,7 @@ func TestFreezerStopsAForkBomb(t *testing.T) {
 func TestFreezerIsSwept(t *testing.T) {
 	h := freezerHost(t)
 	p := startReady(t, h, hidden())
-	must(t, h.sweepBases(t.Context()))
+	must(t, h.sweepBases(t.Context(), nil))
 	awaitExit(t, p)
 	awaitGone(t, p)
 	if _, err := os.Stat(p.group.leaf); err == nil {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/blackhole/bhnode/proc/state"
 )
 
 // Counters are what the kernel counted of one incarnation and those it started.
@@ -37,16 +39,20 @@ func (c Counters) since(base Counters) Counters {
 // controllers: one that was killed once is never entered again, as the kernel may kill
 // what is born into it.
 type group struct {
-	leaf    string   // "": the kernel tracks nothing
-	frozen  bool     // the leaf is one of cgroup v1's freezer
-	holders []string // directories with the limits, each removed after those before it
-	enter   []string // directories that a process joins, the leaf last
-	limited bool     // it is joined by the shim, as its last act
+	leaf    string            // "": the kernel tracks nothing
+	frozen  bool              // the leaf is one of cgroup v1's freezer
+	holders []string          // directories with the limits, each removed after those before it
+	enter   []string          // directories that a process joins, the leaf last
+	limited bool              // it is joined by the shim, as its last act
+	counts  map[string]string // see state.Group
 	read    func() Counters
 	base    Counters
 	killed  atomic.Bool
 	final   atomic.Pointer[Counters] // when it was removed
 }
+
+// hookPrefix begins the name of a hook's group.
+const hookPrefix = "hook-"
 
 // hook makes the group of one hook: within the incarnation, or beside it where it
 // outlives that.
@@ -57,7 +63,7 @@ func (g *group) hook(mark identity) (*group, error) {
 	if g.killed.Load() && !mark.outlives() {
 		return nil, errors.New("the incarnation was killed")
 	}
-	sub := &group{limited: g.limited, frozen: g.frozen, enter: g.enter, read: g.read}
+	sub := &group{limited: g.limited, frozen: g.frozen, enter: g.enter, counts: g.counts, read: g.read}
 	if sub.read != nil {
 		sub.base = sub.read()
 	}
@@ -68,7 +74,7 @@ func (g *group) hook(mark identity) (*group, error) {
 	if mark.outlives() {
 		parent = filepath.Dir(g.leaf)
 	}
-	sub.leaf = filepath.Join(parent, "hook-"+mark.hook)
+	sub.leaf = filepath.Join(parent, hookPrefix+mark.hook)
 	if err := os.Mkdir(sub.leaf, 0o755); err != nil { //nolint:gosec // as all of cgroupfs
 		return nil, fmt.Errorf("cannot make the group of a hook: %w", err)
 	}
@@ -76,12 +82,38 @@ func (g *group) hook(mark identity) (*group, error) {
 	return sub, nil
 }
 
-// path returns the directory of the leaf, "" if there is none.
-func (g *group) path() string {
+// record is what the next bhnode must know of it.
+func (g *group) record() *state.Group {
 	if g == nil {
-		return ""
+		return nil
 	}
-	return g.leaf
+	return &state.Group{
+		Leaf: g.leaf, Frozen: g.frozen, Limited: g.limited, Holders: g.holders, Enter: g.enter, Counts: g.counts,
+		Base: [4]uint64{g.base.OOMKills, g.base.ThrottledPeriods, uint64(g.base.Throttled), g.base.PidsRefused}, //nolint:gosec // not negative
+	}
+}
+
+// groupOf returns the group that was recorded.
+func groupOf(r *state.Group, l Limits) *group {
+	if r == nil {
+		return nil
+	}
+	g := &group{
+		leaf: r.Leaf, frozen: r.Frozen, limited: r.Limited, holders: r.Holders, enter: r.Enter,
+		base: Counters{OOMKills: r.Base[0], ThrottledPeriods: r.Base[1], Throttled: time.Duration(r.Base[2]), PidsRefused: r.Base[3]}, //nolint:gosec // as recorded
+	}
+	g.count(r.Counts, l)
+	return g
+}
+
+// count has the counters read from where they are.
+func (g *group) count(at map[string]string, l Limits) {
+	g.counts = at
+	if dir, unified := at[""]; unified {
+		g.read = func() Counters { return counters2(dir, l) }
+	} else {
+		g.read = func() Counters { return counters1(at) }
+	}
 }
 
 // openLeaf returns a descriptor of the leaf, to be born into.

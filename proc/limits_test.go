@@ -245,7 +245,7 @@ func TestSweepEmptiesTheGroups(t *testing.T) {
 	h := newHost(t)
 	needLeaves(t, h)
 	p := startReady(t, h, childSpec("stubborn", ""))
-	if err := h.sweepBases(t.Context()); err != nil {
+	if err := h.sweepBases(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	awaitExit(t, p)
@@ -277,7 +277,7 @@ func TestGroupsOfAnEarlierLifeAreSwept(t *testing.T) {
 	defer func() { _ = cmd.Wait() }()
 	must(t, os.WriteFile(filepath.Join(h.opts.RuntimeDir, basesFile), []byte(base+"\n"+own+"\n"), 0o600))
 	must(t, h.recordBases())
-	must(t, h.sweepBases(t.Context()))
+	must(t, h.sweepBases(t.Context(), nil))
 	if _, err := os.Stat(base); err == nil {
 		t.Errorf("%s is still there", base)
 	}

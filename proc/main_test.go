@@ -108,6 +108,8 @@ var children = map[string]func(arg string){
 		s.Name, s.StopGrace = "hidden", 300*time.Millisecond
 		nodeChild(dir, false, []*ServiceSpec{s})
 	},
+	"talker":  talk,
+	"leaver":  func(dir string) { nodeChild(dir, false, adoptable()) },
 	"sweeper": sweepOwn,
 	"read":    readDisk,
 	"mortal":  func(dir string) { nodeChild(dir, true, []*ServiceSpec{childSpec("wait", "")}) },

@@ -104,6 +104,15 @@ func (o *Output) Close() error {
 	return os.NewSyscallError("close", unix.Close(o.fd))
 }
 
+// inode tells its pipe from others; 0 if there is none.
+func (o *Output) inode() uint64 {
+	var st unix.Stat_t
+	if o == nil || unix.Fstat(o.fd, &st) != nil {
+		return 0
+	}
+	return st.Ino
+}
+
 func (o *Output) wake() {
 	select {
 	case o.ready <- struct{}{}:

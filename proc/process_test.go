@@ -102,8 +102,8 @@ func TestLookupAndRelease(t *testing.T) {
 	if len(records) != 1 || records[0].Pid != p.Pid() || records[0].StartTime == 0 || records[0].BootID == "" {
 		t.Errorf("recorded %+v", records)
 	}
-	if tracked := h.Isolation().Tracking != trackedByMark; tracked != slices.Contains(pidsBelow(records[0].Group), p.Pid()) {
-		t.Errorf("recorded is the group %q", records[0].Group)
+	if tracked := h.Isolation().Tracking != trackedByMark; tracked != slices.Contains(pidsBelow(records[0].Group.Leaf), p.Pid()) {
+		t.Errorf("recorded is the group %+v", records[0].Group)
 	}
 	if _, err := h.Start(t.Context(), childSpec("wait", ""), 2); !errors.Is(err, ErrNotReleased) {
 		t.Errorf("a second incarnation beside the first: %v", err)

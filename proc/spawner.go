@@ -136,6 +136,7 @@ type child struct {
 	group   *group // nil: none
 	started time.Time
 	pidfd   *os.File
+	adopted bool          // a bhnode before us forked it, so we may not be its parent
 	exited  chan struct{} // closed when exit is valid
 	exit    Exit
 }
@@ -149,11 +150,11 @@ func (c *child) wait() {
 	}
 	var status syscall.WaitStatus
 	known := false
-	err = raw.Read(func(uintptr) bool {
+	err = raw.Read(func(fd uintptr) bool {
 		c.host.mu.Lock() // what is registered was not reaped, so its pid is no other's
 		defer c.host.mu.Unlock()
 		pid, err := syscall.Wait4(c.pid, &status, syscall.WNOHANG, nil)
-		if pid == 0 && err == nil {
+		if pid == 0 && err == nil || c.adopted && errors.Is(err, unix.ECHILD) && !hasExited(int(fd)) {
 			return false
 		}
 		known = err == nil
@@ -165,6 +166,9 @@ func (c *child) wait() {
 		return
 	}
 	c.exit = Exit{At: time.Now()}
+	if !known && c.adopted {
+		status, known = c.askStatus()
+	}
 	if known {
 		c.exit = c.group.judge(exitOf(status, c.exit.At))
 	}

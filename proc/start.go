@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/blackhole/bhnode/proc/shim"
 	"github.com/blackhole/bhnode/proc/state"
@@ -113,10 +114,7 @@ func (l *launch) listen(context.Context) error {
 		if err != nil {
 			return err
 		}
-		socket.SenderOK(func(pid int) bool {
-			id, err := readIdentity(pid)
-			return err != nil || id.id == "" || id.id == life.ID // unless it is known to be another's
-		})
+		socket.SenderOK(sentBy(life.ID))
 		l.proc.notify, life.NotifySocket = socket, socket.Path()
 	}
 	l.proc.env = l.spec.Environment(os.Environ(), life)
@@ -124,9 +122,17 @@ func (l *launch) listen(context.Context) error {
 	return nil
 }
 
+// sentBy hears an incarnation, and whoever is not known to be another's.
+func sentBy(id string) func(pid int) bool {
+	return func(pid int) bool {
+		of, err := readIdentity(pid)
+		return err != nil || of.id == "" || of.id == id
+	}
+}
+
 // record writes down what is started; a disk that is full is no reason not to start,
 // as what runs is also found by what it carries.
-func (l *launch) record(pid int, start uint64) {
+func (l *launch) record(pid int, start uint64, started time.Time) {
 	l.host.warn(l.spec.Name, l.host.state.Put(state.Record{
 		Service:     l.spec.Name,
 		Incarnation: l.proc.incarnation,
@@ -136,7 +142,10 @@ func (l *launch) record(pid int, start uint64) {
 		StopSignal:  int(l.spec.StopSignal),
 		Grace:       l.spec.StopGrace,
 		Socket:      l.spec.UnixSocket,
-		Group:       l.proc.group.path(),
+		Started:     started,
+		Stdout:      l.proc.stdout.inode(),
+		Stderr:      l.proc.stderr.inode(),
+		Group:       l.proc.group.record(),
 	}), "process not recorded")
 }
 
@@ -160,7 +169,7 @@ func (l *launch) limit(context.Context) (err error) {
 }
 
 func (l *launch) preStart(ctx context.Context) error {
-	l.record(0, 0)
+	l.record(0, 0, time.Time{})
 	for _, argv := range l.spec.Hooks.PreStart {
 		l.hooked = true
 		if _, err := l.host.RunHook(ctx, l.spec, l.proc.env, argv, l.spec.Hooks.Timeout); err != nil {
@@ -191,7 +200,7 @@ func (l *launch) spawn(ctx context.Context) (err error) {
 	}
 	p.main = main
 	p.family = newFamily(l.host, main)
-	l.record(main.pid, main.start)
+	l.record(main.pid, main.start, main.started)
 	return nil
 }
 

@@ -47,22 +47,31 @@ const (
 // recorded signal and their grace, all at once, then all that is left SIGKILL. Where
 // there is no record, as the leader of its session, it gets SIGTERM. It returns what it
 // found, when all is gone or stuck, and forgets the records.
-func (h *Host) Sweep(ctx context.Context) ([]Leftover, error) {
-	sw := &sweep{host: h, records: map[string]state.Record{}, sets: map[string]*remains{}, seen: map[life]string{}}
+//
+// It spares the incarnations that are to be adopted, by service, if a process of theirs was
+// recorded; but not the hooks and exec probes of theirs that nobody waits for any more.
+func (h *Host) Sweep(ctx context.Context, adopt map[string]uint64) ([]Leftover, error) {
+	sw := &sweep{host: h, records: map[string]state.Record{}, sets: map[string]*remains{}, seen: map[life]string{}, spared: map[string]uint64{}}
 	for _, r := range h.state.All() {
 		sw.records[r.Service] = r
+		if inc, ok := adopt[r.Service]; ok && inc == r.Incarnation && h.provable(r) {
+			sw.spared[r.Service] = inc
+		}
 	}
 	if err := sw.run(ctx); err != nil {
 		return sw.found(), err
 	}
 	var errs []error
 	for _, r := range sw.records {
+		if sw.spared[r.Service] != 0 {
+			continue
+		}
 		if r.Socket != "" {
 			errs = append(errs, removeStaleSocket(ctx, r.Socket))
 		}
 		errs = append(errs, h.state.Delete(r.Service))
 	}
-	errs = append(errs, h.sweepBases(ctx))
+	errs = append(errs, h.sweepBases(ctx, sw.spared))
 	return sw.found(), errors.Join(errs...)
 }
 
@@ -71,6 +80,7 @@ type sweep struct {
 	records map[string]state.Record // by service
 	sets    map[string]*remains     // by BHNODE_ID
 	seen    map[life]string         // BHNODE_ID of all that was found
+	spared  map[string]uint64       // incarnations by service
 }
 
 // remains are what is left of one incarnation.
@@ -113,12 +123,13 @@ func (sw *sweep) look() (map[string][]procStat, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot look for processes left behind: %w", err)
 	}
-	spared := ancestors(os.Getpid())
-	ours := map[int]string{} // pid → BHNODE_ID
+	above := ancestors(os.Getpid())
+	ours := map[int]string{}    // pid → BHNODE_ID
+	hooks := sw.host.hookPids() // pid → it is of a hook
 	var all, unmarked []procStat
 	for _, pid := range pids {
 		st, err := readStat(pid)
-		if err != nil || st.dead() || slices.Contains(spared, pid) {
+		if err != nil || st.dead() || slices.Contains(above, pid) {
 			continue
 		}
 		all = append(all, st)
@@ -129,6 +140,7 @@ func (sw *sweep) look() (map[string][]procStat, error) {
 			ours[pid] = sw.seen[st.life()]
 		case err == nil && well && id.instance == sw.host.instance:
 			ours[pid] = id.id
+			hooks[pid] = hooks[pid] || id.hook != ""
 		case id.id == "":
 			unmarked = append(unmarked, st)
 		}
@@ -137,12 +149,18 @@ func (sw *sweep) look() (map[string][]procStat, error) {
 	claimRelated(ours, unmarked)
 	alive := map[string][]procStat{}
 	for _, st := range all {
-		if id := ours[st.pid]; id != "" {
+		if id := ours[st.pid]; id != "" && (hooks[st.pid] || !sw.spares(id)) {
 			sw.seen[st.life()] = id
 			alive[id] = append(alive[id], st)
 		}
 	}
 	return alive, nil
+}
+
+// spares tells whether an incarnation is to live on.
+func (sw *sweep) spares(id string) bool {
+	service, incarnation, _ := splitID(id)
+	return incarnation != 0 && sw.spared[service] == incarnation
 }
 
 // claimMembers adds those in our groups, under the BHNODE_ID that others of their

@@ -86,7 +86,7 @@ func TestSweepStopsWhatADeadNodeLeft(t *testing.T) {
 	eventually(t, "all that was left shows whose it is", func() bool { return len(carriers(t, "", h.instance)) >= 4 })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	got, err := h.Sweep(ctx)
+	got, err := h.Sweep(ctx, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestSweepTouchesNobodyElse(t *testing.T) {
 	if err := h.State().Put(record); err != nil {
 		t.Fatal(err)
 	}
-	got, err := h.Sweep(t.Context())
+	got, err := h.Sweep(t.Context(), nil)
 	if err != nil || len(got) != 0 {
 		t.Errorf("found %v, %v", got, err)
 	}
@@ -179,13 +179,13 @@ func TestSweepEndsWithItsContext(t *testing.T) {
 	defer func() { _ = h.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := h.Sweep(ctx); err == nil {
+	if _, err := h.Sweep(ctx, nil); err == nil {
 		t.Error("no error")
 	}
 	if got := len(h.State().All()); got != 4 {
 		t.Errorf("%d records, want them kept for the next", got)
 	}
-	if _, err := h.Sweep(t.Context()); err != nil {
+	if _, err := h.Sweep(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -213,7 +213,7 @@ func TestSweepFindsWhatOnlyItsGroupTells(t *testing.T) {
 	if hiding == 0 {
 		t.Fatal("nothing hides")
 	}
-	got, err := h.Sweep(t.Context())
+	got, err := h.Sweep(t.Context(), nil)
 	must(t, err)
 	want := Leftover{Service: "hidden", Incarnation: 7, Pid: hiding, Name: "sh", Killed: true}
 	if !slices.Contains(got, want) {
@@ -254,7 +254,7 @@ func sweepOwn(dir string) {
 		os.Exit(1)
 	}
 	base, _, _ := strings.Cut(string(data), "\n")
-	kept, err := sweepGroups(context.Background(), p, base)
+	kept, err := sweepGroups(context.Background(), p, base, nil)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)

@@ -124,33 +124,19 @@ func (m *Machine) handle(ev Event) {
 	case Resume:
 		m.resume(e)
 	case ChildAdopted:
-		if c := m.living(e.ID, e.Incarnation); c != nil {
-			m.adopted(c, e)
-		}
+		m.ifLives(e.ID, e.Incarnation, func(c *child) { m.adopted(c, e) })
 	case ChildStarted:
-		if c := m.living(e.ID, e.Incarnation); c != nil {
-			m.started(c, e)
-		}
+		m.ifLives(e.ID, e.Incarnation, func(c *child) { m.started(c, e) })
 	case ChildReady:
-		if c := m.living(e.ID, e.Incarnation); c != nil {
-			m.ready(c)
-		}
+		m.ifLives(e.ID, e.Incarnation, m.ready)
 	case ChildHealth:
-		if c := m.living(e.ID, e.Incarnation); c != nil {
-			m.healthChanged(c, e)
-		}
+		m.ifLives(e.ID, e.Incarnation, func(c *child) { m.healthChanged(c, e) })
 	case ChildExited:
-		if c := m.living(e.ID, e.Incarnation); c != nil {
-			m.exited(c, e)
-		}
+		m.ifLives(e.ID, e.Incarnation, func(c *child) { m.exited(c, e) })
 	case ChildIgnored:
-		if c := m.living(e.ID, e.Incarnation); c != nil {
-			m.declined(c)
-		}
+		m.ifLives(e.ID, e.Incarnation, m.declined)
 	case ChildStuck:
-		if c := m.living(e.ID, e.Incarnation); c != nil {
-			m.gotStuck(c, e)
-		}
+		m.ifLives(e.ID, e.Incarnation, func(c *child) { m.gotStuck(c, e) })
 	case SupervisorCrashed:
 		m.supervisorCrashed(e)
 	case BackoffOver:
@@ -179,6 +165,13 @@ func (m *Machine) living(id ChildID, inc uint64) *child {
 		return nil
 	}
 	return c
+}
+
+// ifLives does something with the child if that incarnation of it is alive.
+func (m *Machine) ifLives(id ChildID, inc uint64, do func(*child)) {
+	if c := m.living(id, inc); c != nil {
+		do(c)
+	}
 }
 
 // noted writes down a notice of somebody else. An operator's command about one

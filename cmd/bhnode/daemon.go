@@ -108,7 +108,7 @@ func (d *daemon) openLog() error {
 
 // sweep ends what an earlier bhnode left behind.
 func (d *daemon) sweep(ctx context.Context) error {
-	left, err := d.host.Sweep(ctx)
+	left, err := d.host.Sweep(ctx, nil)
 	var stuck []string
 	for _, l := range left {
 		d.app.err.printf("%s %v\n", d.app.err.paint(styleWorking, "left over:"), l)

@@ -90,7 +90,7 @@ func (s *stage) carryOut(cmd supervision.Command) {
 		s.after(c.After, func() { s.send(supervision.BackoffOver{ID: c.ID, Token: c.Token}) })
 	case supervision.Notice:
 		s.write(c)
-	case supervision.KillChild, supervision.Reply, supervision.Held, supervision.Booted, supervision.Ended,
+	case supervision.AdoptChild, supervision.KillChild, supervision.Reply, supervision.Held, supervision.Booted, supervision.Ended,
 		supervision.Managed, supervision.Report, supervision.SupervisorState, supervision.ChildJoined, supervision.ChildLeft:
 	}
 }

@@ -47,7 +47,21 @@ type Record struct {
 	StopSignal int           `json:"stop_signal,omitempty"`
 	Grace      time.Duration `json:"grace_ns,omitempty"`
 	Socket     string        `json:"socket,omitempty"` // its unix socket, "": none
-	Group      string        `json:"group,omitempty"`  // directory of its group of the kernel, "": none
+	Started    time.Time     `json:"started,omitzero"`
+	Stdout     uint64        `json:"stdout,omitempty"` // inodes of its output pipes
+	Stderr     uint64        `json:"stderr,omitempty"`
+	Group      *Group        `json:"group,omitempty"` // nil: it has none
+}
+
+// Group is what holds an incarnation: directories of the kernel's groups.
+type Group struct {
+	Leaf    string            `json:"leaf,omitempty"` // "": the kernel tracks nothing
+	Frozen  bool              `json:"frozen,omitempty"`
+	Limited bool              `json:"limited,omitempty"`
+	Holders []string          `json:"holders,omitempty"`
+	Enter   []string          `json:"enter,omitempty"`
+	Counts  map[string]string `json:"counts,omitempty"` // where each controller counts; of cgroup v2 all in one place, ""
+	Base    [4]uint64         `json:"base"`             // what was counted before: kills, throttled periods, nanoseconds, refused forks
 }
 
 // Hold is one service that an operator wants down.
@@ -171,6 +185,14 @@ func (s *Store) put(f file) error {
 		}
 	}
 	return replace(path, f, false)
+}
+
+// Get returns the incarnation of a service that was recorded and not deleted.
+func (s *Store) Get(service string) (Record, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.files[service]
+	return f.Record, f.Life
 }
 
 // All returns the incarnations that were recorded and not deleted, by service.

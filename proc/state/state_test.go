@@ -33,7 +33,7 @@ func TestRecordsSurvive(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	s := open(t, dir)
 	full := Record{
-		Service: "ledger", Incarnation: 4, BootID: "b", Pid: 12, StartTime: 99, StopSignal: 15, Grace: time.Second, Socket: "/s", Group: "/g",
+		Service: "ledger", Incarnation: 4, BootID: "b", Pid: 12, StartTime: 99, StopSignal: 15, Grace: time.Second, Socket: "/s", Group: &Group{Leaf: "/g", Base: [4]uint64{1, 2, 3, 4}},
 	}
 	must(t, s.Put(Record{Service: "ledger", Incarnation: 4}))
 	must(t, s.Put(full))

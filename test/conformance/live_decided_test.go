@@ -69,7 +69,7 @@ func (l *live) happened(at time.Time, ev supervision.Event) {
 		l.frozen++
 	case supervision.Thaw:
 		l.frozen--
-	case supervision.Boot, supervision.ChildHealth, supervision.ChildStuck, supervision.BackoffOver, supervision.Operate,
+	case supervision.Boot, supervision.Resume, supervision.ChildAdopted, supervision.ChildHealth, supervision.ChildStuck, supervision.BackoffOver, supervision.Operate,
 		supervision.KillAll, supervision.Note:
 	}
 }
@@ -153,7 +153,7 @@ func (l *live) ordered(at time.Time, cmd supervision.Command) {
 		l.report(c)
 	case supervision.ChildJoined:
 		l.join(c.Node)
-	case supervision.Managed, supervision.KillChild, supervision.Reply, supervision.Held, supervision.Booted, supervision.Ended,
+	case supervision.Managed, supervision.AdoptChild, supervision.KillChild, supervision.Reply, supervision.Held, supervision.Booted, supervision.Ended,
 		supervision.Notice, supervision.ChildLeft:
 	case supervision.Wake:
 		l.complain("%s waits %v before its restart", c.ID, c.After)
