@@ -4,7 +4,7 @@
 TOOL    := go tool -modfile=test/tools/go.mod
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
-.PHONY: build run test check proto bench chaos
+.PHONY: build run test check proto bench chaos vm
 
 build: ; CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/bhnode ./cmd/bhnode
 run: build ; ./bin/bhnode run
@@ -13,3 +13,4 @@ check: ; $(TOOL) buf lint proto && go vet ./... && $(TOOL) golangci-lint run -c 
 proto: ; $(TOOL) buf format -w proto && $(TOOL) buf generate proto --template proto/buf.gen.yaml
 bench: ; go test -run '^$$' -bench . -benchmem ./...
 chaos: ; SEED=$(SEED) FAULTS=$(or $(FAULTS),300) go test -count=1 -timeout 24h -v -run '^TestChaos$$' ./test/chaos
+vm: ; BHNODE_VM=1 go test -count=1 -timeout 30m -v ./test/vm

@@ -23,6 +23,8 @@ type Backend interface {
 	Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error)
 	// Enforcement tells what becomes of the limits of a service on this machine.
 	Enforcement(s *proc.ServiceSpec) []proc.Enforcement
+	// Isolation tells what holds services.
+	Isolation() proc.Isolation
 	// KeepHolds keeps the holds for the next life of the node.
 	KeepHolds(holds []supervision.Hold) error
 }
@@ -81,6 +83,9 @@ func (b OnHost) Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error) {
 
 // Enforcement implements Backend.
 func (b OnHost) Enforcement(s *proc.ServiceSpec) []proc.Enforcement { return b.Host.Enforcement(s) }
+
+// Isolation implements Backend.
+func (b OnHost) Isolation() proc.Isolation { return b.Host.Isolation() }
 
 // KeepHolds implements Backend.
 func (b OnHost) KeepHolds(holds []supervision.Hold) error {

@@ -78,7 +78,7 @@ func (s *Control) GetStatus(ctx context.Context, r *bhnodev1.GetStatusRequest) (
 			}
 		}
 	}
-	return &bhnodev1.GetStatusResponse{Node: s.node.cfg.Name, Services: services, State: nodeState(views)}, nil
+	return &bhnodev1.GetStatusResponse{Node: s.node.cfg.Name, Services: services, State: nodeState(views), Isolation: isolationOf(s.node.backend.Isolation())}, nil
 }
 
 // WatchStatus implements the API.

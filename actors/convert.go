@@ -96,6 +96,10 @@ func fill(out *bhnodev1.Service, d Detail, v supervision.View, now time.Time) {
 	}
 }
 
+func isolationOf(i proc.Isolation) *bhnodev1.Isolation {
+	return &bhnodev1.Isolation{Backend: i.Backend, Tracking: i.Tracking, Whole: i.Whole}
+}
+
 func limitsOf(limits []proc.Enforcement) []*bhnodev1.Limit {
 	out := make([]*bhnodev1.Limit, len(limits))
 	for i, l := range limits {

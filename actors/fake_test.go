@@ -90,6 +90,8 @@ func (b *fakeBackend) Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error
 	return &fakeProber{p: f}, nil
 }
 
+func (b *fakeBackend) Isolation() proc.Isolation { return proc.Isolation{Backend: "memory"} }
+
 func (b *fakeBackend) Enforcement(s *proc.ServiceSpec) []proc.Enforcement {
 	if s.Limits.MemoryMB == 0 {
 		return nil

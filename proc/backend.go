@@ -17,8 +17,16 @@ func groupsName(instance string) string { return "bhnode-" + instance[:12] }
 // What cannot be done without any group.
 const everything = "limits of processors, memory, disks and processes; killing a service whole"
 
+// purpose is what a back end is opened for.
+type purpose bool
+
+const (
+	toUse  purpose = false
+	toLook purpose = true // nobody is moved and nothing is left behind
+)
+
 // openBackend finds out which groups of the kernel can be used.
-func openBackend(instance string) backend {
+func openBackend(instance string, only purpose) backend {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	own, ownErr := os.ReadFile("/proc/self/cgroup")
 	if err := errors.Join(err, ownErr); err != nil {
@@ -30,7 +38,7 @@ func openBackend(instance string) backend {
 	case len(at.v1) > 0:
 		return openGroups1(at, name)
 	case at.unified != nil:
-		return openGroups2(at.unified, name)
+		return openGroups2(at.unified, name, only)
 	}
 	return noGroups{problems: []Problem{{everything, "no cgroup file system is mounted here", "mount -t cgroup2 none /sys/fs/cgroup"}}}
 }

@@ -46,7 +46,7 @@ func ownOOMScoreAdj() int {
 // birthOf returns what s asks for and this machine can give, nil where nothing is.
 func (h *Host) birthOf(s *ServiceSpec) (*shim.Birth, error) {
 	given := map[string]bool{}
-	for _, e := range h.birth(s) {
+	for _, e := range birth(s) {
 		given[e.Limit] = e.By != ""
 	}
 	b := &shim.Birth{}

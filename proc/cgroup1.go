@@ -101,7 +101,7 @@ func (b *groups1) openFreezer(freezer *hierarchy) {
 }
 
 func (b *groups1) isolation() Isolation {
-	i := Isolation{Backend: "cgroup v1 + v2", Path: b.track, Tracking: trackedByGroup}
+	i := Isolation{Backend: "cgroup v1 + v2", Path: b.track, Tracking: trackedByGroup, Whole: b.bare == nil}
 	if b.bare != nil || b.frozen {
 		i.Backend = b.enforcer()
 	}

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,12 +27,14 @@ type groups2 struct {
 }
 
 // openGroups2 makes a tree of groups in our own.
-func openGroups2(at *hierarchy, name string) backend {
+func openGroups2(at *hierarchy, name string, only purpose) backend {
 	own := *at
 	if filepath.Base(own.own) == supervisorGroup {
 		own.own = filepath.Dir(own.own)
 	}
-	repairThreaded(own.own)
+	if only == toUse {
+		repairThreaded(own.own)
+	}
 	base, problem := makeBase(&own, name)
 	if problem != nil {
 		return noGroups{problems: []Problem{*problem}}
@@ -42,6 +45,13 @@ func openGroups2(at *hierarchy, name string) backend {
 		return noGroups{problems: []Problem{{everything, why, helpFor(err)}}}
 	}
 	b := &groups2{base: base, lacks: map[string]*Problem{}}
+	if only == toLook { // without moving anybody
+		for _, c := range []string{ctlCPU, ctlMemory, ctlIO, ctlPids} {
+			b.lacks[c] = available(own.own, c)
+		}
+		b.lacks[ctlIO] = cmp.Or(b.lacks[ctlIO], heedless("/sys/block", own.mount))
+		return b
+	}
 	moved := moveAway(own.own)
 	for _, c := range []string{ctlCPU, ctlMemory, ctlIO, ctlPids} {
 		b.lacks[c] = b.enable(own.own, c, moved)
@@ -55,8 +65,8 @@ func openGroups2(at *hierarchy, name string) backend {
 // keysOf names the limit that a controller enforces.
 var keysOf = map[string]string{ctlCPU: "cpu_percent", ctlMemory: "memory_mb", ctlIO: "io_weight", ctlPids: "processes"}
 
-// enable has a controller limit the groups of the services.
-func (b *groups2) enable(own, controller string, moved error) *Problem {
+// available says why a controller cannot be used in a group, nil if it can.
+func available(own, controller string) *Problem {
 	there, err := os.ReadFile(filepath.Join(own, "cgroup.controllers"))
 	switch {
 	case err != nil:
@@ -66,6 +76,14 @@ func (b *groups2) enable(own, controller string, moved error) *Problem {
 			keysOf[controller], fmt.Sprintf("the controller %s is not available in %s", controller, own),
 			"delegate it (Delegate=yes), or enable it on the kernel's command line",
 		}
+	}
+	return nil
+}
+
+// enable has a controller limit the groups of the services.
+func (b *groups2) enable(own, controller string, moved error) *Problem {
+	if p := available(own, controller); p != nil {
+		return p
 	}
 	for _, dir := range []string{own, b.base} {
 		if err := writeGroup(dir, "cgroup.subtree_control", "+"+controller); err != nil {
@@ -120,7 +138,7 @@ func moveAway(own string) error {
 const trackedByGroup = "a fresh group of cgroup v2 for every incarnation, killed whole"
 
 func (b *groups2) isolation() Isolation {
-	i := Isolation{Backend: b.enforcer(), Path: b.base, Tracking: trackedByGroup}
+	i := Isolation{Backend: b.enforcer(), Path: b.base, Tracking: trackedByGroup, Whole: true}
 	for _, c := range []string{ctlCPU, ctlMemory, ctlIO, ctlPids} {
 		if p := b.lacks[c]; p != nil {
 			i.Problems = append(i.Problems, *p)

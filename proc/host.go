@@ -110,7 +110,7 @@ func (h *Host) open() (err error) {
 		return err
 	}
 	h.findGroup()
-	h.backend = openBackend(h.instance)
+	h.backend = openBackend(h.instance, toUse)
 	if err := h.recordBases(); err != nil {
 		return err
 	}

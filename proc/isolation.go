@@ -17,6 +17,7 @@ type Isolation struct {
 	Backend  string    // "cgroup v2", "cgroup v1", "cgroup v1 + v2", "none"
 	Path     string    // where its groups are, "": there are none
 	Tracking string    // how all of a service is found and killed
+	Whole    bool      // the kernel tells what is of a service: nothing of it can escape
 	Problems []Problem // in the order in which they matter
 }
 
@@ -62,7 +63,9 @@ func (h *Host) Isolation() Isolation { return h.backend.isolation() }
 
 // Enforcement tells what becomes of every limit that s sets, in the order of the
 // configuration: resources first, then what a process is born with.
-func (h *Host) Enforcement(s *ServiceSpec) []Enforcement {
+func (h *Host) Enforcement(s *ServiceSpec) []Enforcement { return enforcement(h.backend, s) }
+
+func enforcement(b backend, s *ServiceSpec) []Enforcement {
 	var all []Enforcement
 	for _, l := range []struct {
 		key, controller string
@@ -76,20 +79,20 @@ func (h *Host) Enforcement(s *ServiceSpec) []Enforcement {
 		if l.value == 0 {
 			continue
 		}
-		e := Enforcement{Limit: l.key, Value: strconv.Itoa(l.value), By: h.backend.enforcer()}
-		if p := h.backend.lack(l.controller); p != nil {
+		e := Enforcement{Limit: l.key, Value: strconv.Itoa(l.value), By: b.enforcer()}
+		if p := b.lack(l.controller); p != nil {
 			e.By, e.Why, e.Help = "", p.Why, p.Help
 		}
 		all = append(all, e)
 	}
-	return append(all, h.birth(s)...)
+	return append(all, birth(s)...)
 }
 
 // asRoot is what helps where only root may do something.
 const asRoot = "run bhnode as root"
 
 // birth tells what becomes of what a process is born with.
-func (h *Host) birth(s *ServiceSpec) []Enforcement {
+func birth(s *ServiceSpec) []Enforcement {
 	var all []Enforcement
 	add := func(limit, value, by, why string) {
 		e := Enforcement{Limit: limit, Value: value, By: by}

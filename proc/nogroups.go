@@ -1,6 +1,6 @@
 package proc
 
-const trackedByMark = "descendants, orphans and sessions, by BHNODE_ID: what drops all of them in its first instant can be missed"
+const trackedByMark = "descent, session and BHNODE_ID: what drops all of them in its first instant can be missed"
 
 // noGroups is the back end of a machine whose kernel groups cannot be used.
 type noGroups struct {

@@ -10,7 +10,7 @@ import (
 )
 
 // detail prints all that is known about one service; what is not known has no line.
-func (a *app) detail(s *bhnodev1.Service, all []*bhnodev1.Service) {
+func (a *app) detail(s *bhnodev1.Service, all []*bhnodev1.Service, i *bhnodev1.Isolation) {
 	now := a.now()
 	head := a.out.state(s.GetState())
 	title := a.out.paint(head.style, a.out.symbol(s.GetState())) + " " + a.out.paint(styleBold, safeText(s.GetName()))
@@ -37,6 +37,9 @@ func (a *app) detail(s *bhnodev1.Service, all []*bhnodev1.Service) {
 	add("Needed by", strings.Join(withStates(s.GetNeededBy(), all), ", "))
 	add("Supervisor", s.GetSupervisor())
 	add("Last exit", exitLine(now, s.GetExit()))
+	if i.GetBackend() != "" {
+		add("Held in", i.GetBackend()+": "+i.GetTracking())
+	}
 	label := "Limits:"
 	for _, l := range s.GetLimits() {
 		rows = append(rows, []cell{{}, {label, styleDim}, plain(limitLine(l))})

@@ -18,6 +18,7 @@ import (
 
 // fakeNode answers from its fields and keeps what it was asked.
 type fakeNode struct {
+	isolation *bhnodev1.Isolation
 	bhnodev1.UnimplementedNodeServer
 
 	mu       sync.Mutex
@@ -71,7 +72,7 @@ func (n *fakeNode) GetNode(context.Context, *bhnodev1.GetNodeRequest) (*bhnodev1
 func (n *fakeNode) GetStatus(_ context.Context, req *bhnodev1.GetStatusRequest) (*bhnodev1.GetStatusResponse, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	out := &bhnodev1.GetStatusResponse{Node: "alpha", Services: n.services}
+	out := &bhnodev1.GetStatusResponse{Node: "alpha", Services: n.services, Isolation: n.isolation}
 	if len(req.GetNames()) == 0 {
 		return out, nil
 	}

@@ -109,6 +109,7 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal, onTerminal b
 		case sig := <-signals:
 			if sig == syscall.SIGHUP && !onTerminal {
 				d.log.Warn().Msg("SIGHUP was ignored: a reload is not yet supported")
+				hold.notReloading()
 				continue
 			}
 			asked++

@@ -42,12 +42,20 @@ func (a *app) status(ctx context.Context, node *client.Client, names []string) e
 		if err != nil {
 			return err
 		}
-		a.detail(st.GetServices()[0], all.GetServices())
+		a.detail(st.GetServices()[0], all.GetServices(), st.GetIsolation())
 		return nil
 	}
 	a.statusTable(st.GetServices())
+	a.tellIsolation(st.GetIsolation())
 	a.next(st.GetServices())
 	return nil
+}
+
+// tellIsolation says where the kernel does not tell what is of a service.
+func (a *app) tellIsolation(i *bhnodev1.Isolation) {
+	if i.GetBackend() != "" && !i.GetWhole() {
+		a.err.printf("%s %s\n", a.err.paint(styleWorking, "note:"), safeText("services are tracked by "+i.GetTracking()+` ("bhnode doctor" says why)`))
+	}
 }
 
 func getStatus(ctx context.Context, node *client.Client, names ...string) (*bhnodev1.GetStatusResponse, error) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 
 	"github.com/blackhole/bhnode/supervision"
 )
@@ -38,6 +39,17 @@ func (w *watchdog) ready(b supervision.Booted) {
 		status = fmt.Sprintf("%s could not be started", plural(n, "service"))
 	}
 	w.say(sd.SdNotifyReady + "\nSTATUS=" + status)
+}
+
+// notReloading answers SIGHUP as a service manager expects it that waits for the end of
+// a reload (Type=notify-reload, systemd.service(5)).
+func (w *watchdog) notReloading() {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return
+	}
+	w.say(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", sd.SdNotifyReloading, now.Nano()/1000))
+	w.say(sd.SdNotifyReady + "\nSTATUS=a reload is not yet supported")
 }
 
 func (w *watchdog) stopping() { w.say(sd.SdNotifyStopping) }

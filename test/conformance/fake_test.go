@@ -81,6 +81,8 @@ func (b *bubble) Prober(*proc.ServiceSpec, actors.Process) (proc.Prober, error) 
 }
 
 // Enforcement implements actors.Backend.
+func (b *bubble) Isolation() proc.Isolation { return proc.Isolation{} }
+
 func (b *bubble) Enforcement(*proc.ServiceSpec) []proc.Enforcement { return nil }
 
 // KeepHolds implements actors.Backend.

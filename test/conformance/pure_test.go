@@ -251,7 +251,7 @@ func (p *pure) carryOut(cmd supervision.Command) {
 		p.managed(c)
 	case supervision.Wake:
 		p.t.Errorf("%s waits %v before its restart", c.ID, c.After)
-	case supervision.KillChild, supervision.Reply, supervision.Held, supervision.Booted, supervision.Ended, supervision.Notice,
+	case supervision.AdoptChild, supervision.KillChild, supervision.Reply, supervision.Held, supervision.Booted, supervision.Ended, supervision.Notice,
 		supervision.ChildJoined, supervision.ChildLeft:
 	}
 }

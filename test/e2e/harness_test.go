@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,10 +30,12 @@ type node struct {
 	config string // "": the embedded default
 	socket string
 	rundir string
-	env    []string // besides the test's own
-	tty    *os.File // its controlling terminal, nil: none
-	prints *os.File // where it prints instead of stdout and stderr
-	under  []string // the program that runs bhnode, nil: none
+	env    []string            // besides the test's own
+	tty    *os.File            // its controlling terminal, nil: none
+	prints *os.File            // where it prints instead of stdout and stderr
+	under  []string            // the program that runs bhnode, nil: none
+	as     *syscall.Credential // who runs it, nil: who runs the tests
+	tools  *syscall.Credential // who runs its commands, nil: as
 
 	cmd    *exec.Cmd
 	gone   chan struct{} // the process has ended and its events are all read
@@ -127,7 +130,7 @@ func (n *node) run() {
 		n.cmd.Stdout, n.cmd.Stderr = n.prints, n.prints
 	}
 	// Never the terminal the tests run on.
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: n.as}
 	if n.tty != nil {
 		n.cmd.Stdin, n.cmd.Stdout, n.cmd.SysProcAttr.Setctty = n.tty, n.tty, true
 	}
@@ -218,6 +221,7 @@ func (n *node) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Dir = n.dir
 	cmd.Env = append(os.Environ(), n.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cmp.Or(n.tools, n.as)}
 	return cmd
 }
 

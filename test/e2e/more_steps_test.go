@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -28,6 +29,28 @@ var moreSteps = map[string]func(arg string){
 		raw, err := base64.StdEncoding.DecodeString(text)
 		must(err)
 		write(raw)
+	},
+	// open-files opens files until that is refused, and says how many it has.
+	"open-files": func(string) {
+		for n := 3; ; n++ { // besides the standard ones
+			if _, err := os.Open(os.DevNull); err != nil {
+				fmt.Println(n, errors.Unwrap(err))
+				return
+			}
+		}
+	},
+	// stray is orphan, and what it leaves has no environment to say whose it is.
+	"stray": func(list string) { abandon(list, []string{}) },
+	// readonly-groups, enter-group and threaded-group are how a bhnode finds the groups
+	// of the kernel; exec then becomes it.
+	"readonly-groups": func(string) { remountGroups() },
+	"enter-group":     enterGroup,
+	"threaded-group":  func(dir string) { must(os.WriteFile(dir+"/cgroup.subtree_control", []byte("+cpu"), 0)) },
+	// become makes it another user, and a group of that number.
+	"become": func(id string) {
+		must(syscall.Setgroups(nil))
+		must(syscall.Setgid(number(id)))
+		must(syscall.Setuid(number(id)))
 	},
 	// env prints its environment.
 	"env": func(string) {

@@ -22,8 +22,11 @@ import (
 func perform(args []string) {
 	term := make(chan os.Signal, 8)
 	signal.Notify(term, syscall.SIGTERM)
-	for _, arg := range args {
+	for i, arg := range args {
 		name, value, _ := strings.Cut(arg, "=")
+		if name == "exec" {
+			must(syscall.Exec(args[i+1], args[i+1:], os.Environ()))
+		}
 		do := steps[name]
 		if do == nil {
 			do = moreSteps[name]
@@ -228,8 +231,11 @@ func spawn(list string, session bool) {
 }
 
 // orphan has a process start one in a session of its own, and end.
-func orphan(list string) {
+func orphan(list string) { abandon(list, nil) }
+
+// abandon does so with an environment, nil for its own.
+func abandon(list string, env []string) {
 	cmd := exec.Command(os.Args[0], "session="+list, "exit=0")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr, cmd.Env = os.Stdout, os.Stderr, env
 	must(cmd.Run())
 }

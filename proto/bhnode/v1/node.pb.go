@@ -1093,6 +1093,7 @@ type GetStatusResponse struct {
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	Services      []*Service             `protobuf:"bytes,2,rep,name=services,proto3" json:"services,omitempty"`
 	State         NodeState              `protobuf:"varint,3,opt,name=state,proto3,enum=bhnode.v1.NodeState" json:"state,omitempty"`
+	Isolation     *Isolation             `protobuf:"bytes,4,opt,name=isolation,proto3" json:"isolation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1148,6 +1149,74 @@ func (x *GetStatusResponse) GetState() NodeState {
 	return NodeState_NODE_STATE_UNSPECIFIED
 }
 
+func (x *GetStatusResponse) GetIsolation() *Isolation {
+	if x != nil {
+		return x.Isolation
+	}
+	return nil
+}
+
+// Isolation is what holds the services of a node.
+type Isolation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Backend       string                 `protobuf:"bytes,1,opt,name=backend,proto3" json:"backend,omitempty"`   // "cgroup v2", "cgroup v1 + v2", "cgroup v1" or "none"
+	Tracking      string                 `protobuf:"bytes,2,opt,name=tracking,proto3" json:"tracking,omitempty"` // how all of a service is found and killed
+	Whole         bool                   `protobuf:"varint,3,opt,name=whole,proto3" json:"whole,omitempty"`      // the kernel tells what is of a service: nothing of it can escape
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Isolation) Reset() {
+	*x = Isolation{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Isolation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Isolation) ProtoMessage() {}
+
+func (x *Isolation) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Isolation.ProtoReflect.Descriptor instead.
+func (*Isolation) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Isolation) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *Isolation) GetTracking() string {
+	if x != nil {
+		return x.Tracking
+	}
+	return ""
+}
+
+func (x *Isolation) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
 type WatchStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Interval      *durationpb.Duration   `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
@@ -1157,7 +1226,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	mi := &file_bhnode_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1238,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	mi := &file_bhnode_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1251,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchStatusRequest) GetInterval() *durationpb.Duration {
@@ -1202,7 +1271,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[10]
+	mi := &file_bhnode_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1283,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[10]
+	mi := &file_bhnode_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1296,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchStatusResponse) GetStatus() *GetStatusResponse {
@@ -1252,7 +1321,7 @@ type GetTreeRequest struct {
 
 func (x *GetTreeRequest) Reset() {
 	*x = GetTreeRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[11]
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1333,7 @@ func (x *GetTreeRequest) String() string {
 func (*GetTreeRequest) ProtoMessage() {}
 
 func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[11]
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1346,7 @@ func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeRequest.ProtoReflect.Descriptor instead.
 func (*GetTreeRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 type GetTreeResponse struct {
@@ -1289,7 +1358,7 @@ type GetTreeResponse struct {
 
 func (x *GetTreeResponse) Reset() {
 	*x = GetTreeResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1370,7 @@ func (x *GetTreeResponse) String() string {
 func (*GetTreeResponse) ProtoMessage() {}
 
 func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1383,7 @@ func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeResponse.ProtoReflect.Descriptor instead.
 func (*GetTreeResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetTreeResponse) GetRoot() *TreeNode {
@@ -1352,7 +1421,7 @@ type TreeNode struct {
 
 func (x *TreeNode) Reset() {
 	*x = TreeNode{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1433,7 @@ func (x *TreeNode) String() string {
 func (*TreeNode) ProtoMessage() {}
 
 func (x *TreeNode) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1446,7 @@ func (x *TreeNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeNode.ProtoReflect.Descriptor instead.
 func (*TreeNode) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TreeNode) GetName() string {
@@ -1531,7 +1600,7 @@ type StartServicesRequest struct {
 
 func (x *StartServicesRequest) Reset() {
 	*x = StartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1612,7 @@ func (x *StartServicesRequest) String() string {
 func (*StartServicesRequest) ProtoMessage() {}
 
 func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1625,7 @@ func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesRequest.ProtoReflect.Descriptor instead.
 func (*StartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StartServicesRequest) GetNames() []string {
@@ -1588,7 +1657,7 @@ type StartServicesResponse struct {
 
 func (x *StartServicesResponse) Reset() {
 	*x = StartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1669,7 @@ func (x *StartServicesResponse) String() string {
 func (*StartServicesResponse) ProtoMessage() {}
 
 func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1682,7 @@ func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesResponse.ProtoReflect.Descriptor instead.
 func (*StartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 type StopServicesRequest struct {
@@ -1628,7 +1697,7 @@ type StopServicesRequest struct {
 
 func (x *StopServicesRequest) Reset() {
 	*x = StopServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1709,7 @@ func (x *StopServicesRequest) String() string {
 func (*StopServicesRequest) ProtoMessage() {}
 
 func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1722,7 @@ func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesRequest.ProtoReflect.Descriptor instead.
 func (*StopServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StopServicesRequest) GetNames() []string {
@@ -1692,7 +1761,7 @@ type StopServicesResponse struct {
 
 func (x *StopServicesResponse) Reset() {
 	*x = StopServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1773,7 @@ func (x *StopServicesResponse) String() string {
 func (*StopServicesResponse) ProtoMessage() {}
 
 func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1786,7 @@ func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesResponse.ProtoReflect.Descriptor instead.
 func (*StopServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 type RestartServicesRequest struct {
@@ -1731,7 +1800,7 @@ type RestartServicesRequest struct {
 
 func (x *RestartServicesRequest) Reset() {
 	*x = RestartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +1812,7 @@ func (x *RestartServicesRequest) String() string {
 func (*RestartServicesRequest) ProtoMessage() {}
 
 func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +1825,7 @@ func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesRequest.ProtoReflect.Descriptor instead.
 func (*RestartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RestartServicesRequest) GetNames() []string {
@@ -1788,7 +1857,7 @@ type RestartServicesResponse struct {
 
 func (x *RestartServicesResponse) Reset() {
 	*x = RestartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +1869,7 @@ func (x *RestartServicesResponse) String() string {
 func (*RestartServicesResponse) ProtoMessage() {}
 
 func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +1882,7 @@ func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesResponse.ProtoReflect.Descriptor instead.
 func (*RestartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 type PauseSupervisorRequest struct {
@@ -1825,7 +1894,7 @@ type PauseSupervisorRequest struct {
 
 func (x *PauseSupervisorRequest) Reset() {
 	*x = PauseSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1837,7 +1906,7 @@ func (x *PauseSupervisorRequest) String() string {
 func (*PauseSupervisorRequest) ProtoMessage() {}
 
 func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1850,7 +1919,7 @@ func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PauseSupervisorRequest) GetName() string {
@@ -1868,7 +1937,7 @@ type PauseSupervisorResponse struct {
 
 func (x *PauseSupervisorResponse) Reset() {
 	*x = PauseSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +1949,7 @@ func (x *PauseSupervisorResponse) String() string {
 func (*PauseSupervisorResponse) ProtoMessage() {}
 
 func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +1962,7 @@ func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 type ResumeSupervisorRequest struct {
@@ -1905,7 +1974,7 @@ type ResumeSupervisorRequest struct {
 
 func (x *ResumeSupervisorRequest) Reset() {
 	*x = ResumeSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1917,7 +1986,7 @@ func (x *ResumeSupervisorRequest) String() string {
 func (*ResumeSupervisorRequest) ProtoMessage() {}
 
 func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1930,7 +1999,7 @@ func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ResumeSupervisorRequest) GetName() string {
@@ -1948,7 +2017,7 @@ type ResumeSupervisorResponse struct {
 
 func (x *ResumeSupervisorResponse) Reset() {
 	*x = ResumeSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2029,7 @@ func (x *ResumeSupervisorResponse) String() string {
 func (*ResumeSupervisorResponse) ProtoMessage() {}
 
 func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2042,7 @@ func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 type SignalServiceRequest struct {
@@ -1986,7 +2055,7 @@ type SignalServiceRequest struct {
 
 func (x *SignalServiceRequest) Reset() {
 	*x = SignalServiceRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2067,7 @@ func (x *SignalServiceRequest) String() string {
 func (*SignalServiceRequest) ProtoMessage() {}
 
 func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2080,7 @@ func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceRequest.ProtoReflect.Descriptor instead.
 func (*SignalServiceRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SignalServiceRequest) GetName() string {
@@ -2037,7 +2106,7 @@ type SignalServiceResponse struct {
 
 func (x *SignalServiceResponse) Reset() {
 	*x = SignalServiceResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2049,7 +2118,7 @@ func (x *SignalServiceResponse) String() string {
 func (*SignalServiceResponse) ProtoMessage() {}
 
 func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2062,7 +2131,7 @@ func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceResponse.ProtoReflect.Descriptor instead.
 func (*SignalServiceResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SignalServiceResponse) GetPid() int32 {
@@ -2081,7 +2150,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2162,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2175,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ShutdownRequest) GetNow() bool {
@@ -2124,7 +2193,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2205,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2218,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 // LogEntry is one line of a service.
@@ -2170,7 +2239,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2182,7 +2251,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2195,7 +2264,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2275,7 +2344,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2287,7 +2356,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2300,7 +2369,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StreamLogsRequest) GetServices() []string {
@@ -2355,7 +2424,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2436,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2449,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StreamLogsResponse) GetEntries() []*LogEntry {
@@ -2416,7 +2485,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2428,7 +2497,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2441,7 +2510,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -2527,7 +2596,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +2608,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +2621,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StreamEventsRequest) GetNames() []string {
@@ -2599,7 +2668,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2611,7 +2680,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2624,7 +2693,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StreamEventsResponse) GetEvents() []*Event {
@@ -2732,11 +2801,16 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12\x12\n" +
 	"\x04help\x18\x05 \x01(\tR\x04help\"(\n" +
 	"\x10GetStatusRequest\x12\x14\n" +
-	"\x05names\x18\x01 \x03(\tR\x05names\"\x83\x01\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"\xb7\x01\n" +
 	"\x11GetStatusResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12.\n" +
 	"\bservices\x18\x02 \x03(\v2\x12.bhnode.v1.ServiceR\bservices\x12*\n" +
-	"\x05state\x18\x03 \x01(\x0e2\x14.bhnode.v1.NodeStateR\x05state\"K\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x14.bhnode.v1.NodeStateR\x05state\x122\n" +
+	"\tisolation\x18\x04 \x01(\v2\x14.bhnode.v1.IsolationR\tisolation\"W\n" +
+	"\tIsolation\x12\x18\n" +
+	"\abackend\x18\x01 \x01(\tR\abackend\x12\x1a\n" +
+	"\btracking\x18\x02 \x01(\tR\btracking\x12\x14\n" +
+	"\x05whole\x18\x03 \x01(\bR\x05whole\"K\n" +
 	"\x12WatchStatusRequest\x125\n" +
 	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\binterval\"{\n" +
 	"\x13WatchStatusResponse\x124\n" +
@@ -2918,7 +2992,7 @@ func file_bhnode_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_bhnode_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_bhnode_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                   // 0: bhnode.v1.NodeState
 	(ServiceState)(0),                // 1: bhnode.v1.ServiceState
@@ -2934,103 +3008,105 @@ var file_bhnode_v1_node_proto_goTypes = []any{
 	(*Limit)(nil),                    // 11: bhnode.v1.Limit
 	(*GetStatusRequest)(nil),         // 12: bhnode.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),        // 13: bhnode.v1.GetStatusResponse
-	(*WatchStatusRequest)(nil),       // 14: bhnode.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),      // 15: bhnode.v1.WatchStatusResponse
-	(*GetTreeRequest)(nil),           // 16: bhnode.v1.GetTreeRequest
-	(*GetTreeResponse)(nil),          // 17: bhnode.v1.GetTreeResponse
-	(*TreeNode)(nil),                 // 18: bhnode.v1.TreeNode
-	(*StartServicesRequest)(nil),     // 19: bhnode.v1.StartServicesRequest
-	(*StartServicesResponse)(nil),    // 20: bhnode.v1.StartServicesResponse
-	(*StopServicesRequest)(nil),      // 21: bhnode.v1.StopServicesRequest
-	(*StopServicesResponse)(nil),     // 22: bhnode.v1.StopServicesResponse
-	(*RestartServicesRequest)(nil),   // 23: bhnode.v1.RestartServicesRequest
-	(*RestartServicesResponse)(nil),  // 24: bhnode.v1.RestartServicesResponse
-	(*PauseSupervisorRequest)(nil),   // 25: bhnode.v1.PauseSupervisorRequest
-	(*PauseSupervisorResponse)(nil),  // 26: bhnode.v1.PauseSupervisorResponse
-	(*ResumeSupervisorRequest)(nil),  // 27: bhnode.v1.ResumeSupervisorRequest
-	(*ResumeSupervisorResponse)(nil), // 28: bhnode.v1.ResumeSupervisorResponse
-	(*SignalServiceRequest)(nil),     // 29: bhnode.v1.SignalServiceRequest
-	(*SignalServiceResponse)(nil),    // 30: bhnode.v1.SignalServiceResponse
-	(*ShutdownRequest)(nil),          // 31: bhnode.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 32: bhnode.v1.ShutdownResponse
-	(*LogEntry)(nil),                 // 33: bhnode.v1.LogEntry
-	(*StreamLogsRequest)(nil),        // 34: bhnode.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),       // 35: bhnode.v1.StreamLogsResponse
-	(*Event)(nil),                    // 36: bhnode.v1.Event
-	(*StreamEventsRequest)(nil),      // 37: bhnode.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),     // 38: bhnode.v1.StreamEventsResponse
-	(*timestamppb.Timestamp)(nil),    // 39: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 40: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 41: google.protobuf.Struct
+	(*Isolation)(nil),                // 14: bhnode.v1.Isolation
+	(*WatchStatusRequest)(nil),       // 15: bhnode.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),      // 16: bhnode.v1.WatchStatusResponse
+	(*GetTreeRequest)(nil),           // 17: bhnode.v1.GetTreeRequest
+	(*GetTreeResponse)(nil),          // 18: bhnode.v1.GetTreeResponse
+	(*TreeNode)(nil),                 // 19: bhnode.v1.TreeNode
+	(*StartServicesRequest)(nil),     // 20: bhnode.v1.StartServicesRequest
+	(*StartServicesResponse)(nil),    // 21: bhnode.v1.StartServicesResponse
+	(*StopServicesRequest)(nil),      // 22: bhnode.v1.StopServicesRequest
+	(*StopServicesResponse)(nil),     // 23: bhnode.v1.StopServicesResponse
+	(*RestartServicesRequest)(nil),   // 24: bhnode.v1.RestartServicesRequest
+	(*RestartServicesResponse)(nil),  // 25: bhnode.v1.RestartServicesResponse
+	(*PauseSupervisorRequest)(nil),   // 26: bhnode.v1.PauseSupervisorRequest
+	(*PauseSupervisorResponse)(nil),  // 27: bhnode.v1.PauseSupervisorResponse
+	(*ResumeSupervisorRequest)(nil),  // 28: bhnode.v1.ResumeSupervisorRequest
+	(*ResumeSupervisorResponse)(nil), // 29: bhnode.v1.ResumeSupervisorResponse
+	(*SignalServiceRequest)(nil),     // 30: bhnode.v1.SignalServiceRequest
+	(*SignalServiceResponse)(nil),    // 31: bhnode.v1.SignalServiceResponse
+	(*ShutdownRequest)(nil),          // 32: bhnode.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 33: bhnode.v1.ShutdownResponse
+	(*LogEntry)(nil),                 // 34: bhnode.v1.LogEntry
+	(*StreamLogsRequest)(nil),        // 35: bhnode.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),       // 36: bhnode.v1.StreamLogsResponse
+	(*Event)(nil),                    // 37: bhnode.v1.Event
+	(*StreamEventsRequest)(nil),      // 38: bhnode.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),     // 39: bhnode.v1.StreamEventsResponse
+	(*timestamppb.Timestamp)(nil),    // 40: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 41: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 42: google.protobuf.Struct
 }
 var file_bhnode_v1_node_proto_depIdxs = []int32{
-	39, // 0: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
+	40, // 0: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
 	0,  // 1: bhnode.v1.GetNodeResponse.state:type_name -> bhnode.v1.NodeState
-	39, // 2: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
-	39, // 3: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
-	40, // 4: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
+	40, // 2: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
+	40, // 3: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
+	41, // 4: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
 	1,  // 5: bhnode.v1.Service.state:type_name -> bhnode.v1.ServiceState
 	2,  // 6: bhnode.v1.Service.health:type_name -> bhnode.v1.Health
 	7,  // 7: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
-	39, // 8: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
-	40, // 9: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
+	40, // 8: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
+	41, // 9: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
 	8,  // 10: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
 	3,  // 11: bhnode.v1.Service.reason:type_name -> bhnode.v1.Reason
-	39, // 12: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
+	40, // 12: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
 	11, // 13: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
 	10, // 14: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
-	40, // 15: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
+	41, // 15: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
 	9,  // 16: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
 	0,  // 17: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
-	40, // 18: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
-	13, // 19: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
-	17, // 20: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
-	18, // 21: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
-	4,  // 22: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
-	1,  // 23: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
-	2,  // 24: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
-	40, // 25: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
-	18, // 26: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
-	40, // 27: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
-	3,  // 28: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
-	39, // 29: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	39, // 30: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
-	33, // 31: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
-	39, // 32: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
-	41, // 33: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
-	39, // 34: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
-	36, // 35: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
-	5,  // 36: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
-	12, // 37: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
-	14, // 38: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
-	16, // 39: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
-	19, // 40: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
-	21, // 41: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
-	23, // 42: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
-	25, // 43: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
-	27, // 44: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
-	29, // 45: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
-	31, // 46: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
-	34, // 47: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
-	37, // 48: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
-	6,  // 49: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
-	13, // 50: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
-	15, // 51: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
-	17, // 52: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
-	20, // 53: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
-	22, // 54: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
-	24, // 55: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
-	26, // 56: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
-	28, // 57: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
-	30, // 58: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
-	32, // 59: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
-	35, // 60: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
-	38, // 61: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
-	49, // [49:62] is the sub-list for method output_type
-	36, // [36:49] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	14, // 18: bhnode.v1.GetStatusResponse.isolation:type_name -> bhnode.v1.Isolation
+	41, // 19: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
+	13, // 20: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
+	18, // 21: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
+	19, // 22: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
+	4,  // 23: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
+	1,  // 24: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
+	2,  // 25: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
+	41, // 26: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
+	19, // 27: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
+	41, // 28: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
+	3,  // 29: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
+	40, // 30: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	40, // 31: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
+	34, // 32: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
+	40, // 33: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
+	42, // 34: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
+	40, // 35: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
+	37, // 36: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
+	5,  // 37: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
+	12, // 38: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
+	15, // 39: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
+	17, // 40: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
+	20, // 41: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
+	22, // 42: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
+	24, // 43: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
+	26, // 44: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
+	28, // 45: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
+	30, // 46: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
+	32, // 47: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
+	35, // 48: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
+	38, // 49: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
+	6,  // 50: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
+	13, // 51: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
+	16, // 52: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
+	18, // 53: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
+	21, // 54: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
+	23, // 55: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
+	25, // 56: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
+	27, // 57: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
+	29, // 58: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
+	31, // 59: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
+	33, // 60: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
+	36, // 61: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
+	39, // 62: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
+	50, // [50:63] is the sub-list for method output_type
+	37, // [37:50] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_bhnode_v1_node_proto_init() }
@@ -3041,16 +3117,16 @@ func file_bhnode_v1_node_proto_init() {
 	file_bhnode_v1_node_proto_msgTypes[2].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[3].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[4].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[13].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[29].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[32].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[14].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[30].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bhnode_v1_node_proto_rawDesc), len(file_bhnode_v1_node_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
