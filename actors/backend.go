@@ -19,12 +19,17 @@ var ErrDeclined = errors.New("there is nothing to run")
 type Backend interface {
 	// Start makes one incarnation; its error may be a *proc.StartError, or ErrDeclined.
 	Start(ctx context.Context, s *proc.ServiceSpec, incarnation uint64) (Process, error)
+	// Adopted returns an incarnation that an earlier bhnode has started and that was taken
+	// over, nil if there is none.
+	Adopted(service string, incarnation uint64) Process
 	// Prober returns what checks an incarnation.
 	Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error)
 	// Enforcement tells what becomes of the limits of a service on this machine.
 	Enforcement(s *proc.ServiceSpec) []proc.Enforcement
 	// Isolation tells what holds services.
 	Isolation() proc.Isolation
+	// Intake keeps the output of a service safe on its way to its log; nil: nothing does.
+	Intake(service string) (*proc.Intake, error)
 	// KeepHolds keeps the holds for the next life of the node.
 	KeepHolds(holds []supervision.Hold) error
 }
@@ -45,7 +50,7 @@ type Process interface {
 	AwaitGone(ctx context.Context) error
 	// Capture hands the output of stdout or stderr over as it comes, until its end or
 	// CutOutput. Lines are valid during deliver only.
-	Capture(stream string, deliver func(at time.Time, lines []proc.Line))
+	Capture(stream string, deliver proc.Deliver)
 	CutOutput()
 	// Ready is closed when a notify probe has heard READY=1; nil for other probes.
 	Ready() <-chan struct{}
@@ -63,6 +68,14 @@ func (b OnHost) Start(ctx context.Context, s *proc.ServiceSpec, incarnation uint
 		return nil, err
 	}
 	return hostProcess{p}, nil
+}
+
+// Adopted implements Backend: the host was told to adopt before.
+func (b OnHost) Adopted(service string, incarnation uint64) Process {
+	if p := b.Host.Lookup(service); p != nil && p.Incarnation() == incarnation {
+		return hostProcess{p}
+	}
+	return nil
 }
 
 // Prober implements Backend.
@@ -87,6 +100,9 @@ func (b OnHost) Enforcement(s *proc.ServiceSpec) []proc.Enforcement { return b.H
 // Isolation implements Backend.
 func (b OnHost) Isolation() proc.Isolation { return b.Host.Isolation() }
 
+// Intake implements Backend.
+func (b OnHost) Intake(service string) (*proc.Intake, error) { return b.Host.Intake(service) }
+
 // KeepHolds implements Backend.
 func (b OnHost) KeepHolds(holds []supervision.Hold) error {
 	kept := make(map[string]state.Hold, len(holds))
@@ -103,14 +119,6 @@ func (p hostProcess) Ready() <-chan struct{} {
 		return n.Ready()
 	}
 	return nil
-}
-
-func (p hostProcess) Capture(stream string, deliver func(at time.Time, lines []proc.Line)) {
-	from := p.Stdout()
-	if stream == "stderr" {
-		from = p.Stderr()
-	}
-	proc.Capture(from, deliver)
 }
 
 func (p hostProcess) CutOutput() {

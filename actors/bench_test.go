@@ -101,7 +101,7 @@ func benchmarkLog(b *testing.B, raw bool, batch, followers int) {
 	done := 0
 	for b.Loop() {
 		if done++; done%batch == 0 {
-			sink.write(time.Now(), lines)
+			sink.write(time.Now(), lines, 0)
 		}
 	}
 }

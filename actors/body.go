@@ -51,12 +51,17 @@ func (b *body) make(ctx context.Context, n *nodeContext, s *service, in inbox) {
 	if b.process, b.err = n.backend.Start(ctx, s.Spec, b.incarnation); b.err != nil {
 		return
 	}
+	b.attach(ctx, n, s, in)
+	captured = true
+}
+
+// attach begins to watch the process and to take its output.
+func (b *body) attach(ctx context.Context, n *nodeContext, s *service, in inbox) {
 	b.prober, b.err = n.backend.Prober(s.Spec, b.process)
 	if b.err == nil {
 		b.check = func() error { return b.prober.Check(ctx) }
 	}
 	b.capture(n, s, in)
-	captured = true
 }
 
 // capture carries the output to the log.
@@ -68,7 +73,7 @@ func (b *body) capture(n *nodeContext, s *service, in inbox) {
 		sink := newLogSink(n, s, stream, b.process.Pid())
 		in.await(func() any {
 			defer b.endStream()
-			b.process.Capture(stream, func(at time.Time, lines []proc.Line) {
+			b.process.Capture(stream, func(at time.Time, lines []proc.Line, upTo uint64) bool {
 				b.inHand.Add(1)
 				b.moves.Add(1)
 				defer func() {
@@ -80,7 +85,7 @@ func (b *body) capture(n *nodeContext, s *service, in inbox) {
 						match.Observe(l.Data)
 					}
 				}
-				sink.write(at, lines)
+				return sink.write(at, lines, upTo)
 			})
 			return nil
 		})

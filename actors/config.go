@@ -7,6 +7,7 @@ import (
 
 	"github.com/blackhole/bhnode/proc"
 	"github.com/blackhole/bhnode/proc/logstore"
+	"github.com/blackhole/bhnode/proc/state"
 	"github.com/blackhole/bhnode/supervision"
 )
 
@@ -17,6 +18,15 @@ type Config struct {
 	// Source says where the configuration came from, for people.
 	Source string
 	Tree   *supervision.Tree
+	// Spec is what Tree was compiled from.
+	Spec supervision.SupervisorSpec
+	// State keeps what is decided for the next bhnode, should this one be killed; nil: it
+	// is not kept. Boot tells this boot of the machine from others.
+	State *state.Store
+	Boot  string
+	// Past is what the bhnode before this one had decided; nil: it has ended, or there was
+	// none. The node goes on from there.
+	Past *Past
 	// Services are all services of the configuration in its order, the disabled
 	// ones too.
 	Services          []Service

@@ -44,12 +44,13 @@ type parcel[T any] struct {
 // receipt says what has become of a batch.
 type receipt struct {
 	written bool
+	landed  bool // on the disk
 	free    bool // nobody uses its memory any more
 }
 
 func (p *parcel[T]) answer(written bool) {
 	if p.ack != nil {
-		p.ack <- receipt{written: written, free: !p.shared}
+		p.ack <- receipt{written: written, landed: written, free: !p.shared}
 	}
 }
 

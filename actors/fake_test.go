@@ -90,8 +90,6 @@ func (b *fakeBackend) Prober(s *proc.ServiceSpec, p Process) (proc.Prober, error
 	return &fakeProber{p: f}, nil
 }
 
-func (b *fakeBackend) Isolation() proc.Isolation { return proc.Isolation{Backend: "memory"} }
-
 func (b *fakeBackend) Enforcement(s *proc.ServiceSpec) []proc.Enforcement {
 	if s.Limits.MemoryMB == 0 {
 		return nil
@@ -304,7 +302,7 @@ func (p *fakeProcess) AwaitGone(ctx context.Context) error {
 	}
 }
 
-func (p *fakeProcess) Capture(stream string, deliver func(time.Time, []proc.Line)) {
+func (p *fakeProcess) Capture(stream string, deliver proc.Deliver) {
 	p.note("Capture")
 	out, end := p.out[stream], p.gone
 	if p.plan.held {
@@ -318,13 +316,13 @@ func (p *fakeProcess) Capture(stream string, deliver func(time.Time, []proc.Line
 		}
 		select {
 		case lines := <-out:
-			deliver(time.Now(), lines)
+			deliver(time.Now(), lines, 0)
 			continue
 		default:
 		}
 		select {
 		case lines := <-out:
-			deliver(time.Now(), lines)
+			deliver(time.Now(), lines, 0)
 		case <-p.cut:
 		case <-end:
 			if len(out) == 0 {

@@ -125,8 +125,15 @@ func (n *nodeContext) newService(of *Service) (*service, error) {
 	}
 	var store *logstore.Store
 	if n.cfg.Logs.Dir != "" && of.Enabled {
-		var err error
-		if store, err = logstore.Open(n.cfg.Logs.options(name)); err != nil {
+		options := n.cfg.Logs.options(name)
+		in, err := n.backend.Intake(name)
+		if err != nil {
+			s.log.Warn().Err(err).Msg("a bhnode that is killed may lose lines of it")
+		}
+		if in != nil {
+			options.Keeper = in
+		}
+		if store, err = logstore.Open(options); err != nil {
 			return nil, fmt.Errorf("cannot open the log of %s: %w", name, err)
 		}
 		n.stores = append(n.stores, store)

@@ -21,19 +21,26 @@ type rootActor struct {
 	wakes   map[supervision.ChildID]*alarm
 	tooLong alarm
 	holds   keeper
+	ledger  ledger
 }
 
 func newRootActor(n *nodeContext) *rootActor {
 	return &rootActor{
-		brood: newBrood(n, n.cfg.Tree.Root),
-		machine: supervision.New(n.cfg.Tree, supervision.Options{
-			LastSeq: n.journal.before, Seed: n.cfg.Seed, Holds: n.cfg.Holds, Incarnations: n.cfg.Incarnations,
-			BestEffort: n.cfg.BestEffort, MaxParallelStarts: n.cfg.MaxParallelStarts, Patient: n.cfg.Patient,
-		}),
+		brood:   newBrood(n, n.cfg.Tree.Root),
+		machine: supervision.New(n.cfg.Tree, n.options()),
+		ledger:  ledger{node: n},
 		calls:   map[uint64]chan<- error{},
 		managed: map[uint64]manage{},
 		wakes:   map[supervision.ChildID]*alarm{},
 		holds:   keeper{node: n},
+	}
+}
+
+// options are what a machine starts from.
+func (n *nodeContext) options() supervision.Options {
+	return supervision.Options{
+		LastSeq: n.journal.before, Seed: n.cfg.Seed, Holds: n.cfg.Holds, Incarnations: n.cfg.Incarnations,
+		BestEffort: n.cfg.BestEffort, MaxParallelStarts: n.cfg.MaxParallelStarts, Patient: n.cfg.Patient,
 	}
 }
 
@@ -42,11 +49,7 @@ func (r *rootActor) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		r.start(c)
-		cause := r.note(c, supervision.Notice{Type: supervision.NodeStarting, Message: r.node.cfg.Source, Attrs: []supervision.Attr{
-			{Key: "version", Value: r.node.cfg.Version}, {Key: "boot_order", Value: r.node.cfg.Tree.Waves},
-		}})
-		r.noteLimits(c, cause)
-		r.step(c, supervision.Boot{Cause: cause})
+		r.begin(c)
 	case *actor.Stopping:
 		r.rest()
 	case *actor.Terminated, respawn:
@@ -76,6 +79,44 @@ func (r *rootActor) Receive(c actor.Context) {
 		r.deliver(c, m.id, m)
 	case kept:
 		r.holds.kept(c, m)
+	case baseWritten:
+		r.ledger.written(m)
+	}
+}
+
+// begin boots the node, or goes on where the life before was cut off.
+func (r *rootActor) begin(c actor.Context) {
+	past := r.node.cfg.Past
+	if past != nil {
+		r.machine = past.machine
+		r.recordPast(c, past.notices)
+	}
+	r.ledger.open(past)
+	kind := supervision.NodeStarting
+	if past != nil {
+		kind = supervision.NodeAdopted
+	}
+	cause := r.note(c, supervision.Notice{Type: kind, Message: r.node.cfg.Source, Attrs: []supervision.Attr{
+		{Key: "version", Value: r.node.cfg.Version}, {Key: "boot_order", Value: r.node.cfg.Tree.Waves},
+	}})
+	r.noteLimits(c, cause)
+	if past != nil {
+		r.step(c, supervision.Resume{Cause: cause, Changed: past.changed})
+	} else {
+		r.step(c, supervision.Boot{Cause: cause})
+	}
+}
+
+// recordPast writes what the journal lacks of what was decided.
+func (r *rootActor) recordPast(c actor.Context, notices []eventRecord) {
+	var missing []eventRecord
+	for _, n := range notices {
+		if n.Seq > r.node.journal.before {
+			missing = append(missing, n)
+		}
+	}
+	if len(missing) > 0 {
+		c.Send(r.node.journalPID, writeEvents{missing})
 	}
 }
 
@@ -118,6 +159,7 @@ func (r *rootActor) noteCommand(c actor.Context, text, who string) uint64 {
 func (r *rootActor) step(c actor.Context, ev supervision.Event) []supervision.Command {
 	now := time.Now()
 	commands := r.machine.Step(now, ev)
+	r.ledger.keep(now, ev)
 	if decided := r.node.cfg.Hooks.Decided; decided != nil {
 		decided(now, ev, commands)
 	}
@@ -125,12 +167,15 @@ func (r *rootActor) step(c actor.Context, ev supervision.Event) []supervision.Co
 	for _, cmd := range commands {
 		r.carryOut(c, cmd)
 	}
+	r.machine = r.ledger.turn(c, r.machine)
 	return commands
 }
 
 func (r *rootActor) carryOut(c actor.Context, cmd supervision.Command) {
 	switch m := cmd.(type) {
 	case supervision.StartChild:
+		r.deliver(c, m.ID, m)
+	case supervision.AdoptChild:
 		r.deliver(c, m.ID, m)
 	case supervision.StopChild:
 		r.deliver(c, m.ID, m)
@@ -151,6 +196,7 @@ func (r *rootActor) carryOut(c actor.Context, cmd supervision.Command) {
 	case supervision.Booted:
 		r.node.tellBooted(m)
 	case supervision.Ended:
+		r.ledger.discard()
 		r.node.tellEnded(Outcome{Ended: m})
 	case supervision.Notice:
 		if m.Type == supervision.NodeStopping && r.node.cfg.ShutdownTimeout > 0 {
@@ -163,7 +209,6 @@ func (r *rootActor) carryOut(c actor.Context, cmd supervision.Command) {
 		r.left(c, m.Node)
 	case supervision.Managed:
 		r.answer(m)
-	case supervision.AdoptChild: // of a node that is resumed, as none is yet
 	case supervision.SupervisorState, supervision.Report: // for Hooks
 	}
 }
@@ -224,4 +269,5 @@ func (r *rootActor) rest() {
 		a.cancel()
 	}
 	r.holds.finish()
+	r.ledger.discard() // what is killed now is not to be found again
 }

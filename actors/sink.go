@@ -33,12 +33,14 @@ func newLogSink(n *nodeContext, s *service, stream string, pid int) *logSink {
 
 // write returns when the lines are written or lost, or after the time that a
 // service may be kept waiting.
-func (s *logSink) write(at time.Time, lines []proc.Line) {
+//
+// What it reports as false nobody waits for any more; else it has landed in the log.
+func (s *logSink) write(at time.Time, lines []proc.Line, upTo uint64) (landed bool) {
 	if s.done == nil {
 		s.done = make(chan receipt, 1)
 	}
 	l := lots.Get().(*lot) //nolint:forcetypeassert // nothing else is in there
-	l.pack(s.like, at, lines)
+	l.pack(s.like, at, lines, upTo)
 	s.root.Send(s.to, writeLines{entries: l.entries, bytes: len(l.text), late: s.behind, done: s.done})
 	if s.timer == nil {
 		s.timer = time.NewTimer(s.timeout)
@@ -52,8 +54,10 @@ func (s *logSink) write(at time.Time, lines []proc.Line) {
 		if r.free && cap(l.text) <= lotBytes && cap(l.entries) <= lotLines {
 			lots.Put(l)
 		}
+		return r.landed
 	case <-s.timer.C:
 		s.behind, s.done = true, nil // its receipt is still to come
+		return false
 	}
 }
 
@@ -73,7 +77,7 @@ const (
 var lots = sync.Pool{New: func() any { return new(lot) }}
 
 // pack copies lines, their texts into one piece.
-func (l *lot) pack(like logstore.Entry, at time.Time, lines []proc.Line) {
+func (l *lot) pack(like logstore.Entry, at time.Time, lines []proc.Line, upTo uint64) {
 	size := 0
 	for _, line := range lines {
 		size += len(line.Data)
@@ -88,5 +92,8 @@ func (l *lot) pack(like logstore.Entry, at time.Time, lines []proc.Line) {
 		*e = like
 		e.Partial, e.NoNewline = line.Partial, line.NoNewline
 		e.Line = l.text[begin:len(l.text):len(l.text)]
+	}
+	if n := len(l.entries); n > 0 {
+		l.entries[n-1].UpTo = upTo
 	}
 }

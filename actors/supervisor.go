@@ -189,6 +189,8 @@ func addressee(message any) (supervision.ChildID, bool) {
 	switch m := message.(type) {
 	case supervision.StartChild:
 		return m.ID, true
+	case supervision.AdoptChild:
+		return m.ID, true
 	case supervision.StopChild:
 		return m.ID, true
 	case supervision.KillChild:

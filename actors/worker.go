@@ -86,6 +86,8 @@ func (w *worker) Receive(c actor.Context) {
 		w.abandon()
 	case supervision.StartChild:
 		w.start(c, m.Incarnation)
+	case supervision.AdoptChild:
+		w.adopt(c, m)
 	case supervision.StopChild:
 		w.stop(c, m)
 	case supervision.KillChild:

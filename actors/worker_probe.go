@@ -43,14 +43,19 @@ func (w *worker) receiveProbe(c actor.Context) {
 
 // watch begins with the checks of an incarnation whose process runs.
 func (w *worker) watch(c actor.Context) {
+	w.tell(c, supervision.ChildStarted{ID: w.spec.ID, Incarnation: w.inc, Pid: w.detail.Pid})
+	w.check(c, 0)
+}
+
+// check begins with the checks of a process that has run for so long and is not ready.
+func (w *worker) check(c actor.Context, ran time.Duration) {
 	inc, p := w.inc, w.body.process
-	w.tell(c, supervision.ChildStarted{ID: w.spec.ID, Incarnation: inc, Pid: w.detail.Pid})
 	if w.svc.Spec.Probe.Type == proc.ProbeNone {
-		w.startDue.set(c, settleTime, latched{inc})
+		w.startDue.set(c, max(0, settleTime-ran), latched{inc})
 		return
 	}
 	if period := w.svc.Health.StartPeriod; period > 0 {
-		w.startDue.set(c, period, startTooLong{incarnation: inc})
+		w.startDue.set(c, max(0, period-ran), startTooLong{incarnation: inc})
 	}
 	ready := w.latch()
 	if ready == nil {

@@ -172,7 +172,7 @@ func (d *decoder) document(c *Config, doc *node) {
 		c.Services = append(c.Services, s.finish(ds))
 	}
 	c.Tree, c.root = tree.root.compile(), tree.root
-	c.Warnings = append(warnings(c, metricsOn), d.limitWarnings(ds, tree)...)
+	c.Warnings = append(warnings(metricsOn), d.limitWarnings(ds, tree)...)
 }
 
 // ControlSocket returns the path of the control socket. It reads nothing else, so
@@ -209,19 +209,10 @@ func (o *object) lenient(key string) *object {
 	return &object{d: o.d, path: o.at(key)}
 }
 
-// warnings names what has no effect in this build: what is on by default in one
-// line, resources in another.
-func warnings(c *Config, metricsOn bool) []string {
-	var list []string
-	var defaults []string
-	if metricsOn {
-		defaults = append(defaults, "metrics.listen (no metrics are served)")
+// warnings names what is on by default and has no effect in this build.
+func warnings(metricsOn bool) []string {
+	if !metricsOn {
+		return nil
 	}
-	if !c.Node.KillOnDaemonDeath {
-		defaults = append(defaults, "node.on_daemon_death: adopt (services that outlive bhnode are stopped by its next start)")
-	}
-	if len(defaults) > 0 {
-		list = append(list, "on by default, without effect in this build yet: "+strings.Join(defaults, ", "))
-	}
-	return list
+	return []string{"on by default, without effect in this build yet: metrics.listen (no metrics are served)"}
 }

@@ -138,7 +138,7 @@ func TestWarningsNameEachThingOnce(t *testing.T) {
 		"services: {a: {command: [a]}}": 1,
 		"metrics: {listen: \"\"}\nnode: {on_daemon_death: kill}\nservices: {a: {command: [a]}}":                                      0,
 		"metrics: {listen: \"\"}\nnode: {on_daemon_death: kill}\ndefaults: {resources: {memory_mb: 1}}\nservices: {a: , b: }":        0,
-		"metrics: {listen: \"\", tls: none, compat_names: false}\nremote: {listen: \"\"}\naccess: []\ntls: {ca: \"\"}\nservices: {}": 1,
+		"metrics: {listen: \"\", tls: none, compat_names: false}\nremote: {listen: \"\"}\naccess: []\ntls: {ca: \"\"}\nservices: {}": 0,
 	} {
 		if c := mustParse(t, text); len(c.Warnings) != want {
 			t.Errorf("%s\nwarnings are %q, want %d", text, c.Warnings, want)

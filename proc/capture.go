@@ -28,6 +28,10 @@ type Line struct {
 // the writer waits. Data is valid only during deliver.
 func Capture(r io.Reader, deliver func(at time.Time, lines []Line)) {
 	var c cutter
+	c.capture(r, deliver)
+}
+
+func (c *cutter) capture(r io.Reader, deliver func(at time.Time, lines []Line)) {
 	for {
 		n, err := r.Read(c.space())
 		at := time.Now()

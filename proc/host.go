@@ -53,6 +53,7 @@ type Host struct {
 	hooks    map[*child]struct{} // those of them that are hooks and exec probes
 	services map[string]*Process // nil: about to be started
 	groups   map[string]*group   // of those services, from before pre_start until Release
+	intakes  map[string]*Intake  // of all services that have one
 }
 
 // OpenHost takes possession of the runtime directory, which it makes if need be, and
@@ -68,6 +69,7 @@ func OpenHost(o HostOptions) (*Host, error) {
 		hooks:    map[*child]struct{}{},
 		services: map[string]*Process{},
 		groups:   map[string]*group{},
+		intakes:  map[string]*Intake{},
 	}
 	if err := h.open(); err != nil {
 		return nil, errors.Join(err, h.closeFiles())
@@ -133,8 +135,27 @@ func (h *Host) findGroup() {
 	}
 }
 
+// Boot returns what tells this boot of the machine from others.
+func (h *Host) Boot() string { return h.boot }
+
 // State returns what is kept on disk.
 func (h *Host) State() *state.Store { return h.state }
+
+// Intake returns what keeps the output of a service safe on its way to its log. Without
+// it, which the error says, a bhnode that is killed may lose what it has just read.
+func (h *Host) Intake(service string) (*Intake, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if in := h.intakes[service]; in != nil {
+		return in, nil
+	}
+	in, err := openIntake(filepath.Join(h.opts.RuntimeDir, "state", "intake"), service)
+	if err != nil {
+		return nil, fmt.Errorf("the output of %s cannot be kept safe: %w", service, err)
+	}
+	h.intakes[service] = in
+	return in, nil
+}
 
 // Lookup returns the incarnation of a service that was started and not yet released,
 // nil if there is none.
@@ -163,6 +184,9 @@ func (h *Host) closeFiles() error {
 		for _, base := range h.backend.bases() {
 			_ = removeGroups(base) // what still runs keeps its own
 		}
+	}
+	for _, in := range h.intakes {
+		errs = append(errs, in.discard())
 	}
 	for _, f := range []*os.File{h.null, h.lock} {
 		if f != nil {

@@ -104,6 +104,20 @@ func (o *Output) Close() error {
 	return os.NewSyscallError("close", unix.Close(o.fd))
 }
 
+// there is how many bytes can be read at once.
+func (o *Output) there() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return 0
+	}
+	n, err := unix.IoctlGetInt(o.fd, unix.TIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // inode tells its pipe from others; 0 if there is none.
 func (o *Output) inode() uint64 {
 	var st unix.Stat_t

@@ -52,6 +52,23 @@ func (p *Process) Stderr() *Output { return p.stderr }
 // Notify returns the notify socket, nil for a service with another health check.
 func (p *Process) Notify() *NotifySocket { return p.notify }
 
+// Capture hands what the process writes to a stream over, as CaptureSafe does where its
+// service has an Intake.
+func (p *Process) Capture(stream string, deliver Deliver) {
+	from := p.stdout
+	if stream == "stderr" {
+		from = p.stderr
+	}
+	p.host.mu.Lock()
+	in := p.host.intakes[p.service]
+	p.host.mu.Unlock()
+	if in == nil {
+		Capture(from, func(at time.Time, lines []Line) { deliver(at, lines, 0) })
+		return
+	}
+	CaptureSafe(from, in, stream, p.main.adopted, deliver)
+}
+
 // Exited returns a channel that is closed when the main process has ended and was reaped.
 func (p *Process) Exited() <-chan struct{} { return p.main.exited }
 

@@ -11,7 +11,11 @@ type Boot struct{ Cause uint64 }
 // Resume goes on where another life of the node was cut off: the machine knows, by
 // Restore and by the steps since, what was under way, and orders it again. Cause is the
 // notice that tells of the new life.
-type Resume struct{ Cause uint64 }
+type Resume struct {
+	Cause uint64
+	// Changed: the tree is another one than that of the life before.
+	Changed bool
+}
 
 // ChildAdopted says that an incarnation of an earlier life of the node was found, with
 // that main process, and is supervised again.

@@ -29,6 +29,15 @@ type Health struct {
 // NewHealth begins a new incarnation: nothing is carried over.
 func NewHealth(spec HealthSpec) *Health { return &Health{spec: spec} }
 
+// ResumeHealth goes on with an incarnation that was ready before.
+func ResumeHealth(spec HealthSpec, healthy bool) *Health {
+	h := &Health{spec: spec, healthy: healthy, everBeen: true, last: Bad}
+	if healthy {
+		h.last = Good
+	}
+	return h
+}
+
 // Observe takes one result and tells whether the verdict changed.
 func (h *Health) Observe(v Verdict) (changed bool) {
 	if v == Unknown {

@@ -53,7 +53,7 @@ type SupervisorMemory struct {
 	Restarts                             []time.Time `json:",omitempty"`
 	Paused, Waited, Well, Failed, NoHope bool        `json:",omitempty"`
 	Ended                                EndReason   `json:",omitempty"`
-	Alive, Settled, Last                 int
+	Settled, Last                        int
 }
 
 // Memory returns what m knows, and whether that is all: while members of a group go
@@ -112,7 +112,7 @@ func (c *child) memory() ChildMemory {
 	if s := c.nested; s != nil {
 		mem.Supervisor = &SupervisorMemory{
 			Restarts: slices.Clone(s.window.times), Paused: s.paused, Waited: s.waited, Well: s.well, Failed: s.failed, NoHope: s.hopeless,
-			Ended: s.ended, Alive: s.alive, Settled: s.settled, Last: s.last,
+			Ended: s.ended, Settled: s.settled, Last: s.last,
 		}
 	}
 	return mem
@@ -145,6 +145,14 @@ func Restore(t *Tree, o Options, mem Memory) *Machine {
 			c.gate.members = append(c.gate.members, c)
 		}
 	}
+	for _, c := range slices.Backward(m.order) { // children before their supervisors
+		if s := c.sup; s != nil && c.alive() {
+			s.alive++
+			if !s.self.alive() { // in another tree it is new
+				s.self.phase, s.self.healthy, s.self.ran = up, true, true
+			}
+		}
+	}
 	return m
 }
 
@@ -174,6 +182,6 @@ func (m *Machine) recall(c *child, mem *ChildMemory) {
 		k := mem.Supervisor
 		s.window.times = slices.Clone(k.Restarts)
 		s.paused, s.waited, s.well, s.failed, s.hopeless, s.ended = k.Paused, k.Waited, k.Well, k.Failed, k.NoHope, k.Ended
-		s.alive, s.settled, s.last = k.Alive, k.Settled, k.Last
+		s.settled, s.last = k.Settled, k.Last
 	}
 }

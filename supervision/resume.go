@@ -10,6 +10,10 @@ func (m *Machine) resume(e Resume) {
 	}
 	m.calls, m.resumed = nil, e.Cause
 	for _, c := range m.all() {
+		if e.Changed {
+			m.touch(c)
+			m.recheck = true
+		}
 		switch {
 		case c.nested != nil && c.alive():
 		case c.alive():
@@ -27,6 +31,47 @@ func (m *Machine) resume(e Resume) {
 		_, bad := m.cameUp()
 		m.do(Booted{Failed: bad})
 	}
+}
+
+// Runs tells whether the node is up, or on its way: neither ended nor ending.
+func (m *Machine) Runs() bool {
+	c := m.root
+	return !m.over && c.alive() && c.phase != stopping && !c.mustStop && c.nested.ending == nil
+}
+
+// Lives are the incarnations that are alive, by service.
+func (m *Machine) Lives() map[ChildID]uint64 {
+	lives := map[ChildID]uint64{}
+	for _, c := range m.starts {
+		if c.alive() {
+			lives[c.id()] = c.inc
+		}
+	}
+	return lives
+}
+
+// Onto returns the memory of a machine for another tree, or for other processes: what was
+// under way is given up, and the lives of those services are taken as over that another
+// specification is for, and of those that were to stop.
+func (mem Memory) Onto(changed func(ChildID) bool) Memory {
+	for i := range mem.Children {
+		c := &mem.Children[i]
+		c.Lead, c.Gate = "", 0
+		if s := c.Supervisor; s != nil {
+			s.Settled = 0
+			if phase(c.Phase) == stopping {
+				c.Phase, c.Rest = uint8(down), uint8(pending)
+			}
+			continue
+		}
+		switch {
+		case phase(c.Phase) == stopping, phase(c.Phase) != down && changed(c.ID):
+			c.Phase, c.Rest, c.Pid, c.Running, c.Healthy, c.Slot = uint8(down), uint8(pending), 0, false, false, false
+		case rest(c.Rest) == exhausted && changed(c.ID), rest(c.Rest) == retrying, rest(c.Rest) == recorded:
+			c.Rest, c.Unjudged = uint8(pending), nil
+		}
+	}
+	return mem
 }
 
 // adopted: c runs on under this life of the node.

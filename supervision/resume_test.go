@@ -108,3 +108,30 @@ func TestABackOffRunsOnInTheNextLife(t *testing.T) {
 		t.Errorf("got %+v, want the second life after one restart", v)
 	}
 }
+
+// On another tree what is unchanged runs on, what is new starts, what changed starts anew.
+func TestAnotherTreeIsTakenOver(t *testing.T) {
+	spec := func(children ...ChildSpec) SupervisorSpec {
+		return SupervisorSpec{ID: "root", Order: Graph, Strategy: RestForOne, Intensity: Intensity{Max: 5, Period: time.Minute}, Children: children}
+	}
+	needs := func(id, on ChildID) ChildSpec {
+		return ChildSpec{ID: id, DependsOn: []Dependency{{On: on, Restart: true}}}
+	}
+	w := booted(t, spec(ChildSpec{ID: "same"}, ChildSpec{ID: "changed"}, ChildSpec{ID: "gone"}, needs("above", "same")))
+	mem, _ := w.m.Memory()
+	root := spec(ChildSpec{ID: "same"}, ChildSpec{ID: "changed"}, needs("added", "same"), needs("above", "same"))
+	tree, err := Compile(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.m = Restore(tree, Options{}, reread(t, mem).Onto(func(id ChildID) bool { return id == "changed" }))
+	w.lives["changed"].alive, w.lives["gone"].alive = false, false // they were ended before
+	w.adopted = map[ChildID]bool{}
+	w.send(Resume{Changed: true})
+	w.run(time.Minute)
+	w.want("+changed +added")
+	w.wantStates("")
+	if v, _ := w.m.ViewOf(w.now, "changed"); v.Incarnation != 2 {
+		t.Errorf("it is life %d", v.Incarnation)
+	}
+}

@@ -32,6 +32,8 @@ type daemon struct {
 	cfg     *configs.Config
 	src     configs.Source
 	host    *proc.Host
+	config  actors.Config
+	past    *actors.Past // nil: the bhnode before this one has ended
 	node    *actors.Node
 	server  *grpc.Server
 	logFile *os.File
@@ -108,7 +110,11 @@ func (d *daemon) openLog() error {
 
 // sweep ends what an earlier bhnode left behind.
 func (d *daemon) sweep(ctx context.Context) error {
-	left, err := d.host.Sweep(ctx, nil)
+	var lives map[string]uint64
+	if d.past != nil {
+		lives = d.past.Lives()
+	}
+	left, err := d.host.Sweep(ctx, lives)
 	var stuck []string
 	for _, l := range left {
 		d.app.err.printf("%s %v\n", d.app.err.paint(styleWorking, "left over:"), l)
@@ -124,11 +130,39 @@ func (d *daemon) sweep(ctx context.Context) error {
 		return failure("nothing is started over a process that lives; try again when it is gone",
 			"what an earlier bhnode left behind does not die: %s", strings.Join(stuck, "; "))
 	}
+	for i := range d.cfg.Services {
+		s := &d.cfg.Services[i]
+		inc, lives := lives[s.Name]
+		if !lives || !s.Enabled {
+			continue
+		}
+		if _, err := d.host.Adopt(&s.ServiceSpec, inc); err != nil && !errors.Is(err, proc.ErrNotFound) {
+			return failure("", "%s cannot be taken over: %v", s.Name, err)
+		}
+	}
 	return nil
 }
 
-// start starts the actors.
-func (d *daemon) start() error {
+// recall finds out what a bhnode that was cut off had decided, to go on from there.
+func (d *daemon) recall() error {
+	if d.cfg.Node.KillOnDaemonDeath {
+		return nil
+	}
+	past, err := actors.Recall(d.host.State(), d.host.Boot())
+	if err == nil && past != nil {
+		err = past.Fit(&d.config)
+	}
+	if err != nil {
+		d.app.err.printf("%s %s; it was set aside, and what runs is stopped and started anew\n", d.app.err.paint(styleWorking, "warning:"), safeLines(err.Error()))
+		d.log.Error().Err(err).Msg("what an earlier bhnode decided cannot be used")
+		return d.host.State().SetAside()
+	}
+	d.past = past
+	return nil
+}
+
+// configure makes of the configuration what the actors run.
+func (d *daemon) configure() error {
 	tree, err := supervision.Compile(d.cfg.Tree)
 	if err != nil {
 		return configError(err)
@@ -138,7 +172,7 @@ func (d *daemon) start() error {
 		d.app.err.printf("%s %s could not be understood and was set aside\n", d.app.err.paint(styleWorking, "warning:"), file)
 	}
 	c := actors.Config{
-		Name: d.cfg.Node.Name, Version: ownVersion().Version, Source: d.src.String(), Tree: tree,
+		Name: d.cfg.Node.Name, Version: ownVersion().Version, Source: d.src.String(), Tree: tree, Spec: d.cfg.Tree,
 		BestEffort: d.cfg.Node.BestEffort, MaxParallelStarts: d.cfg.Node.MaxParallelStarts, ShutdownTimeout: d.cfg.Node.ShutdownTimeout,
 		Logs:       logsOf(d.cfg.Logs),
 		EventsPath: filepath.Join(d.cfg.Node.DataDir, "events.jsonl"),
@@ -159,7 +193,17 @@ func (d *daemon) start() error {
 			Description: s.Description, Command: d.cfg.MaskCommand(s.Name),
 		})
 	}
-	if d.node, err = actors.Start(c, actors.OnHost{Host: d.host}); err != nil {
+	if !d.cfg.Node.KillOnDaemonDeath {
+		c.State, c.Boot = kept, d.host.Boot()
+	}
+	d.config = c
+	return nil
+}
+
+// start starts the actors.
+func (d *daemon) start() (err error) {
+	d.config.Past = d.past
+	if d.node, err = actors.Start(d.config, actors.OnHost{Host: d.host}); err != nil {
 		return failure("", "%s", err.Error())
 	}
 	return nil

@@ -84,6 +84,9 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 
 // run sweeps, starts the node and sees it to its end.
 func (d *daemon) run(ctx context.Context, signals <-chan os.Signal, onTerminal bool, tell *launcher) error {
+	if err := errors.Join(d.configure(), d.recall()); err != nil {
+		return err
+	}
 	if err := d.sweep(ctx); err != nil {
 		return err
 	}

@@ -20,6 +20,9 @@ type Entry struct {
 	// NoNewline says that the line was the last of its stream and had no newline.
 	NoNewline bool
 
+	// UpTo is where its stream stands behind it; for a Keeper.
+	UpTo uint64
+
 	// Message, Level and Fields are what Parse makes of Line: Fields is a JSON object,
 	// nil if there is nothing in it.
 	Message []byte

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,10 +16,23 @@ import (
 // a directory and a service.
 type Options struct {
 	Dir, Service string
-	Raw          bool  // the bytes as written, instead of one LogEntry a line
-	MaxSize      int64 // bytes after which a file is rotated, at least 1; a batch is never split
-	MaxFiles     int   // how many files are kept, the growing one included, at least 1
-	Compress     bool  // all but the newest rotated file
+	Raw          bool   // the bytes as written, instead of one LogEntry a line
+	MaxSize      int64  // bytes after which a file is rotated, at least 1; a batch is never split
+	MaxFiles     int    // how many files are kept, the growing one included, at least 1
+	Compress     bool   // all but the newest rotated file
+	Keeper       Keeper // nil: nobody
+}
+
+// Keeper knows what is in a log and what is not, however bhnode ends. Files are known by
+// their inodes.
+type Keeper interface {
+	// At is told where the next line goes.
+	At(file uint64, size int64)
+	// Landed is told that all lines up to number seq are in the file, which has that size
+	// now, and where the stream of the last of them stands behind it.
+	Landed(file uint64, size int64, seq uint64, stream string, upTo uint64)
+	// Where returns what it was told last, in an earlier life too.
+	Where() (file uint64, size int64, seq uint64, known bool)
 }
 
 // path returns the file that grows.
@@ -33,6 +47,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	file    *os.File // nil: to be opened by the next Append
+	inode   uint64
 	size    int64
 	torn    bool // an unfinished line could not be cut off; the next batch ends it
 	seq     uint64
@@ -67,6 +82,10 @@ func Open(o Options) (*Store, error) {
 
 // open opens the files and finds the last number.
 func (s *Store) open() error {
+	kept, err := s.cutOff()
+	if err != nil {
+		return err
+	}
 	if err := s.openFile(); err != nil {
 		return err
 	}
@@ -74,12 +93,35 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
+	if kept > 0 { // the number is written before the line
+		seq = kept
+	}
 	s.seq = seq
 	if s.o.Raw {
 		s.seqFile, err = os.OpenFile(s.o.seqPath(), os.O_WRONLY|os.O_CREATE, 0o600)
 		return err
 	}
 	return nil
+}
+
+// cutOff cuts off what a bhnode that was killed has written and its Keeper does not know
+// of: that comes again. It returns the number of the last line, 0 if it is not known.
+func (s *Store) cutOff() (uint64, error) {
+	if s.o.Keeper == nil {
+		return 0, nil
+	}
+	file, size, seq, known := s.o.Keeper.Where()
+	if !known {
+		return 0, nil
+	}
+	info, err := os.Stat(s.o.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil || inodeOf(info) != file || info.Size() < size {
+		return 0, err
+	}
+	return seq, os.Truncate(s.o.path(), size)
 }
 
 // openFile opens the file that grows. In the format json it ends an unfinished line.
@@ -96,7 +138,10 @@ func (s *Store) openFile() error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	s.file, s.size, s.torn = f, info.Size(), false
+	s.file, s.inode, s.size, s.torn = f, inodeOf(info), info.Size(), false
+	if s.o.Keeper != nil {
+		s.o.Keeper.At(s.inode, s.size)
+	}
 	if s.size > 0 && !s.o.Raw {
 		var last [1]byte
 		if _, err := f.ReadAt(last[:], s.size-1); err != nil && !errors.Is(err, io.EOF) {
@@ -124,7 +169,11 @@ func (s *Store) Append(entries []Entry) error {
 	buf := buffers.Get().(*[]byte)
 	*buf = s.encode((*buf)[:0], entries)
 	s.mu.Lock()
-	err := s.append(*buf, entries[len(entries)-1].Seq)
+	last := &entries[len(entries)-1]
+	err := s.append(*buf, last.Seq)
+	if err == nil && s.o.Keeper != nil {
+		s.o.Keeper.Landed(s.inode, s.size, last.Seq, last.Stream, last.UpTo)
+	}
 	s.mu.Unlock()
 	if cap(*buf) <= maxPooled {
 		buffers.Put(buf)

@@ -246,3 +246,31 @@ func (s *Store) SetAside() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Continue goes on with the steps that Recall has returned.
+func (s *Store) Continue() (*Steps, error) {
+	st := &Steps{dir: s.dir}
+	for _, g := range st.generations(stepsPrefix) {
+		st.generation = max(st.generation, g)
+	}
+	steps, err := st.read()
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(st.path(), os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	st.file = f
+	for _, step := range steps {
+		st.end += stepHead + (len(step)+3)&^3
+	}
+	size := stepsSize
+	for size < st.end+stepHead {
+		size *= 2
+	}
+	if err := st.grow(size); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return st, nil
+}

@@ -81,6 +81,10 @@ func (b *bubble) Prober(*proc.ServiceSpec, actors.Process) (proc.Prober, error) 
 }
 
 // Enforcement implements actors.Backend.
+func (b *bubble) Adopted(string, uint64) actors.Process { return nil }
+
+func (b *bubble) Intake(string) (*proc.Intake, error) { return nil, nil }
+
 func (b *bubble) Isolation() proc.Isolation { return proc.Isolation{} }
 
 func (b *bubble) Enforcement(*proc.ServiceSpec) []proc.Enforcement { return nil }
@@ -156,8 +160,8 @@ func (f *fakeProcess) AwaitGone(ctx context.Context) error {
 	}
 }
 
-func (f *fakeProcess) Capture(string, func(time.Time, []proc.Line)) { <-f.exited }
-func (f *fakeProcess) CutOutput()                                   {}
-func (f *fakeProcess) Release()                                     {}
+func (f *fakeProcess) Capture(string, proc.Deliver) { <-f.exited }
+func (f *fakeProcess) CutOutput()                   {}
+func (f *fakeProcess) Release()                     {}
 
 func (f *fakeProcess) PostStop(context.Context, *proc.ServiceSpec, string) error { return nil }

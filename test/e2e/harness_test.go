@@ -162,6 +162,15 @@ func (n *node) up() {
 	n.awaitWhere("node.ready", func(e event) bool { return e.Seq > after && e.Type == "node.ready" })
 }
 
+// again starts bhnode anew after it was killed, and waits until it has taken over what
+// the one before has left.
+func (n *node) again() {
+	n.t.Helper()
+	after := n.log.last()
+	n.run()
+	n.awaitWhere("node.adopted", func(e event) bool { return e.Seq > after && e.Type == "node.adopted" })
+}
+
 // running tells whether the process of run is alive.
 func (n *node) running() bool {
 	if n.gone == nil {

@@ -33,11 +33,12 @@ func (n *node) checkLeftovers(old []process) {
 	}
 }
 
+// Where nothing says what a dead bhnode had decided, what it left is not taken over.
 func TestWhatADeadBhnodeLeftIsStoppedBeforeTheFirstStart(t *testing.T) {
 	t.Parallel()
-	for name, lose := range map[string]string{
-		"recorded":           "no-such-file",
-		"without its record": "run/state/services/*",
+	for name, lose := range map[string][]string{
+		"recorded":           {"run/state/base.*"},
+		"without its record": {"run/state/base.*", "run/state/services/*"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,14 +64,8 @@ services:
 			}
 			n.kill9()
 			before := n.now()
-			files, err := filepath.Glob(n.path(lose))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, f := range files {
-				if err := os.Remove(f); err != nil {
-					t.Fatal(err)
-				}
+			for _, pattern := range lose {
+				n.lose(pattern)
 			}
 			n.checkLeftovers(old)
 			// With its port or its socket still taken, or one that is stale, web would have failed.
@@ -96,6 +91,7 @@ services:
 	before := n.kill("it", 9)
 	n.awaitAfter(before, "service.ready", "it", 2)
 	n.kill9()
+	n.lose("run/state/base.*") // it is stopped and started anew
 	n.up()
 	n.stop()
 }
@@ -135,22 +131,16 @@ services:
 	n.stop()
 }
 
-func TestServicesOutliveBhnodeByDefault(t *testing.T) {
-	t.Parallel()
-	n := newNode(t, `
-services:
-  talker: {command: [@self, until=@dir/go, lines=100, "note=@dir/done:talking"]}
-`)
-	n.up()
-	main := watch(t, n.service("talker").PID)
-	n.kill9()
-	n.write("go", "") // nobody reads what it says; it must not die of that
-	for n.read("done") == "" && main.alive() {
+// lose removes files of the node; there must be some.
+func (n *node) lose(pattern string) {
+	n.t.Helper()
+	files, err := filepath.Glob(n.path(pattern))
+	if err != nil || len(files) == 0 {
+		n.t.Fatalf("%s: %v, %v", pattern, files, err)
 	}
-	if !main.alive() {
-		t.Error("it has ended with bhnode")
+	for _, f := range files {
+		if err := os.Remove(f); err != nil {
+			n.t.Fatal(err)
+		}
 	}
-	n.up()
-	main.awaitEnd()
-	n.stop()
 }

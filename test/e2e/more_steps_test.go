@@ -24,6 +24,9 @@ var moreSteps = map[string]func(arg string){
 	// lines=N writes numbered lines as fast as it can, complaints=N to stderr.
 	"lines":      func(n string) { numbered(os.Stdout, number(n)) },
 	"complaints": func(n string) { numbered(os.Stderr, number(n)) },
+	// pour=STREAM writes numbered lines in blocks without end, trickle=STREAM each by itself.
+	"pour":    func(stream string) { endless(stream, 8<<10, 1, 5*time.Millisecond) },
+	"trickle": func(stream string) { endless(stream, 0, 50, time.Millisecond) },
 	// bytes writes what the argument is in base64.
 	"bytes": func(text string) {
 		raw, err := base64.StdEncoding.DecodeString(text)
@@ -151,6 +154,28 @@ func hold(lis net.Listener) {
 // numberedLine is the n-th of the lines that lines writes.
 func numberedLine(n int) string {
 	return fmt.Sprintf("line %08d of a service that has much to say, and says it in lines of a hundred bytes ..........", n)
+}
+
+// endless writes numbered lines, so many bytes at a time, and pauses after so many writes.
+func endless(stream string, block, writes int, pause time.Duration) {
+	f := os.Stdout
+	if stream == "stderr" {
+		f = os.Stderr
+	}
+	signal.Reset(syscall.SIGTERM)
+	var text []byte
+	for n, done := 1, 0; ; n++ {
+		text = fmt.Appendf(text, "%s line %d\n", stream, n)
+		if len(text) < block {
+			continue
+		}
+		_, err := f.Write(text)
+		must(err)
+		text = text[:0]
+		if done++; done%writes == 0 {
+			time.Sleep(pause)
+		}
+	}
 }
 
 func numbered(f *os.File, n int) {

@@ -48,13 +48,6 @@ func (w watched) awaitEnd() {
 	}
 }
 
-// alive tells whether it has not ended, and takes a moment for it.
-func (w watched) alive() bool {
-	w.t.Helper()
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(w.pidfd), Events: unix.POLLIN}}, 20)
-	return err != nil || n == 0
-}
-
 // watchDaemon watches the bhnode that holds the runtime directory.
 func (n *node) watchDaemon() watched {
 	n.t.Helper()

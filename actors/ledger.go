@@ -1,0 +1,117 @@
+package actors
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/blackhole/bhnode/proc/state"
+	"github.com/blackhole/bhnode/supervision"
+)
+
+// turnSize is when what is kept begins anew with what the machine knows by then.
+const turnSize = 1 << 20
+
+// ledger keeps the steps of the machine for the next life of the node: each before it is
+// carried out. Without a store it keeps nothing.
+type ledger struct {
+	node  *nodeContext
+	base  base
+	steps *state.Steps // nil: nothing is kept (any more)
+	busy  bool         // a base is being written
+}
+
+// baseWritten: the writing of a base is over.
+type baseWritten struct{ err error }
+
+// open begins to keep, or goes on with what was kept.
+func (l *ledger) open(p *Past) {
+	cfg := &l.node.cfg
+	if cfg.State == nil {
+		return
+	}
+	var err error
+	if p != nil && !p.changed {
+		l.base = p.base
+		l.steps, err = cfg.State.Continue()
+	} else {
+		l.base = base{Version: pastVersion, Boot: cfg.Boot, Tree: cfg.Spec, Processes: processesOf(cfg), Options: l.node.options()}
+		if p != nil {
+			mem, _ := p.machine.Memory()
+			l.base.Memory = &mem
+		}
+		var text []byte
+		if text, err = json.Marshal(l.base); err == nil {
+			l.steps, err = cfg.State.Begin(text)
+		}
+	}
+	if err != nil {
+		l.fail(err)
+	}
+}
+
+// keep keeps one step.
+func (l *ledger) keep(at time.Time, ev supervision.Event) {
+	if l.steps == nil {
+		return
+	}
+	text, err := writeStep(at, ev)
+	if err == nil {
+		err = l.steps.Append(text)
+	}
+	if err != nil {
+		l.fail(err)
+	}
+}
+
+// fail gives it up: what is wrong is worse than nothing.
+func (l *ledger) fail(err error) {
+	l.node.log.Error().Err(err).Msg("what is decided cannot be kept: if bhnode is killed, its services are stopped by the next one")
+	l.discard()
+}
+
+func (l *ledger) discard() {
+	if l.steps == nil {
+		return
+	}
+	if err := l.steps.Discard(); err != nil {
+		l.node.log.Warn().Err(err).Msg("what was decided could not be forgotten")
+	}
+	l.steps = nil
+}
+
+// turn begins anew where much was kept and the machine is at rest. It returns the machine
+// that goes on: one that was restored, as the next life would restore it.
+func (l *ledger) turn(c actor.Context, m *supervision.Machine) *supervision.Machine {
+	if l.steps == nil || l.busy || l.steps.Size() < turnSize {
+		return m
+	}
+	mem, whole := m.Memory()
+	if !whole {
+		return m
+	}
+	finish, err := l.steps.Turn()
+	if err != nil {
+		l.fail(err)
+		return m
+	}
+	next := l.base
+	next.Memory = &mem
+	l.base, l.busy = next, true
+	await(c, func() any {
+		text, err := json.Marshal(next)
+		if err == nil {
+			err = finish(text)
+		}
+		return baseWritten{err}
+	})
+	return supervision.Restore(l.node.cfg.Tree, next.Options, mem)
+}
+
+func (l *ledger) written(m baseWritten) {
+	l.busy = false
+	if m.err != nil {
+		l.node.log.Warn().Err(m.err).Msg("what is decided could not be begun anew; it goes on where it was")
+	}
+}

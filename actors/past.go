@@ -1,0 +1,183 @@
+package actors
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/blackhole/bhnode/proc/state"
+	"github.com/blackhole/bhnode/supervision"
+)
+
+// pastVersion is that of what is kept for the next life; it reads the one before too.
+const pastVersion = 1
+
+// base is where the steps that are kept begin.
+type base struct {
+	Version   int
+	Boot      string // of the machine: no process survives another
+	Tree      supervision.SupervisorSpec
+	Processes map[supervision.ChildID]string // a digest of what each service runs
+	Options   supervision.Options
+	Memory    *supervision.Memory `json:",omitempty"` // nil: nothing has happened yet
+}
+
+// keptStep is one step of a Machine.
+type keptStep struct {
+	At    time.Time
+	Kind  string
+	Event json.RawMessage
+}
+
+// kinds are the events that are kept, by name. What tests do to the tree is not.
+var kinds = map[string]func(json.RawMessage) (supervision.Event, error){
+	"Boot": event[supervision.Boot], "Resume": event[supervision.Resume], "ChildAdopted": event[supervision.ChildAdopted],
+	"ChildStarted": event[supervision.ChildStarted], "ChildReady": event[supervision.ChildReady], "ChildHealth": event[supervision.ChildHealth],
+	"ChildExited": event[supervision.ChildExited], "ChildIgnored": event[supervision.ChildIgnored], "ChildStuck": event[supervision.ChildStuck],
+	"SupervisorCrashed": event[supervision.SupervisorCrashed], "BackoffOver": event[supervision.BackoffOver],
+	"Operate": event[supervision.Operate], "ShutDown": event[supervision.ShutDown], "KillAll": event[supervision.KillAll], "Note": event[supervision.Note],
+}
+
+func event[E supervision.Event](text json.RawMessage) (supervision.Event, error) {
+	var e E
+	err := json.Unmarshal(text, &e)
+	return e, err
+}
+
+// errNotKept says that an event is of a kind that is not kept.
+var errNotKept = errors.New("the tree was changed by a management call")
+
+func writeStep(at time.Time, ev supervision.Event) ([]byte, error) {
+	kind := reflect.TypeOf(ev).Name()
+	if kinds[kind] == nil {
+		return nil, errNotKept
+	}
+	text, err := json.Marshal(ev)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(keptStep{At: at, Kind: kind, Event: text})
+}
+
+func readStep(text []byte) (time.Time, supervision.Event, error) {
+	var s keptStep
+	if err := json.Unmarshal(text, &s); err != nil {
+		return time.Time{}, nil, err
+	}
+	decode := kinds[s.Kind]
+	if decode == nil {
+		return time.Time{}, nil, fmt.Errorf("no event is called %q", s.Kind)
+	}
+	ev, err := decode(s.Event)
+	return s.At, ev, err
+}
+
+// Past is what a bhnode that was cut off had decided.
+type Past struct {
+	base    base
+	machine *supervision.Machine
+	notices []eventRecord // all since the base; the journal may lack the last of them
+	changed bool          // it was fitted to another configuration
+}
+
+// Recall finds out what the bhnode before this one had decided, from what it kept. It
+// returns nil if there is nothing to go on with: it has ended in order, or was ending, or
+// the machine was booted since. The error says that what it kept makes no sense.
+func Recall(kept *state.Store, boot string) (*Past, error) {
+	text, steps, err := kept.Recall()
+	if err != nil || text == nil {
+		return nil, err
+	}
+	p := &Past{}
+	if err := json.Unmarshal(text, &p.base); err != nil {
+		return nil, fmt.Errorf("the base of what was decided cannot be read: %w", err)
+	}
+	switch {
+	case p.base.Boot != boot:
+		return nil, nil
+	case p.base.Version != pastVersion:
+		return nil, fmt.Errorf("what was decided is in version %d of its format, this bhnode reads %d", p.base.Version, pastVersion)
+	}
+	tree, err := supervision.Compile(p.base.Tree)
+	if err != nil {
+		return nil, fmt.Errorf("the tree that was supervised cannot be read: %w", err)
+	}
+	p.machine = supervision.New(tree, p.base.Options)
+	if p.base.Memory != nil {
+		p.machine = supervision.Restore(tree, p.base.Options, *p.base.Memory)
+	}
+	for i, text := range steps {
+		at, ev, err := readStep(text)
+		if err != nil {
+			return nil, fmt.Errorf("step %d of what was decided cannot be read: %w", i, err)
+		}
+		for _, cmd := range p.machine.Step(at, ev) {
+			if n, ok := cmd.(supervision.Notice); ok {
+				p.notices = append(p.notices, recordOf(at, n))
+			}
+		}
+	}
+	if !p.machine.Runs() {
+		return nil, nil
+	}
+	return p, nil
+}
+
+// Fit makes what was decided that of another configuration, where it is another one: a
+// service that is to run as before runs on, all else of it is given up.
+func (p *Past) Fit(c *Config) error {
+	earlier, now := p.base.Processes, processesOf(c)
+	differs := func(id supervision.ChildID) bool { return now[id] == "" || now[id] != earlier[id] }
+	same := len(now) == len(earlier)
+	for id := range now {
+		same = same && !differs(id)
+	}
+	tree, err := json.Marshal(c.Spec)
+	if err != nil {
+		return err
+	}
+	before, err := json.Marshal(p.base.Tree)
+	if err != nil {
+		return err
+	}
+	if same && bytes.Equal(tree, before) {
+		return nil
+	}
+	mem, _ := p.machine.Memory()
+	p.base.Tree, p.base.Processes, p.changed = c.Spec, now, true
+	p.base.Options.BestEffort, p.base.Options.MaxParallelStarts = c.BestEffort, c.MaxParallelStarts
+	p.machine = supervision.Restore(c.Tree, p.base.Options, mem.Onto(differs))
+	return nil
+}
+
+// Lives are the incarnations that are to be taken over, by service.
+func (p *Past) Lives() map[string]uint64 {
+	lives := map[string]uint64{}
+	for id, inc := range p.machine.Lives() {
+		lives[string(id)] = inc
+	}
+	return lives
+}
+
+// processesOf digests what each service runs, and how it is watched.
+func processesOf(c *Config) map[supervision.ChildID]string {
+	all := map[supervision.ChildID]string{}
+	for i := range c.Services {
+		s := &c.Services[i]
+		if !s.Enabled {
+			continue
+		}
+		text, err := json.Marshal(struct{ Spec, Health any }{s.Spec, s.Health})
+		if err != nil {
+			continue // then it is another one than before
+		}
+		sum := sha256.Sum256(text)
+		all[supervision.ChildID(s.Spec.Name)] = hex.EncodeToString(sum[:])
+	}
+	return all
+}
