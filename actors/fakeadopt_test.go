@@ -17,3 +17,15 @@ func (b *fakeBackend) Adopted(service string, incarnation uint64) Process {
 func (b *fakeBackend) Intake(string) (*proc.Intake, error) { return nil, nil }
 
 func (b *fakeBackend) Isolation() proc.Isolation { return proc.Isolation{Backend: "memory"} }
+
+// inherit has a process of another backend go on in this one.
+func (b *fakeBackend) inherit(old *fakeProcess) {
+	p := &fakeProcess{
+		backend: b, name: old.name, inc: old.inc, pid: old.pid, born: old.born, plan: old.plan, latch: old.latch,
+		exited: make(chan struct{}), gone: make(chan struct{}), cut: make(chan struct{}), ready: make(chan struct{}),
+		out: map[string]chan []proc.Line{"stdout": make(chan []proc.Line), "stderr": make(chan []proc.Line)}, panics: map[string]bool{},
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lives[p.name] = append(b.lives[p.name], p)
+}

@@ -80,7 +80,7 @@ func (cfg *Config) compile(tb testing.TB, root supervision.SupervisorSpec) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cfg.Tree = tree
+	cfg.Tree, cfg.Spec = tree, root
 }
 
 // rig is a node that runs in a bubble, on a fake backend.

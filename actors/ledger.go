@@ -84,7 +84,7 @@ func (l *ledger) discard() {
 // turn begins anew where much was kept and the machine is at rest. It returns the machine
 // that goes on: one that was restored, as the next life would restore it.
 func (l *ledger) turn(c actor.Context, m *supervision.Machine) *supervision.Machine {
-	if l.steps == nil || l.busy || l.steps.Size() < turnSize {
+	if l.steps == nil || l.busy || l.steps.Size() < l.node.turnAt {
 		return m
 	}
 	mem, whole := m.Memory()

@@ -54,6 +54,7 @@ type nodeContext struct {
 	started    time.Time
 	services   directory
 	stores     []*logstore.Store
+	turnAt     int // bytes of steps after which what is kept begins anew
 	journal    *journalBook
 	journalPID *actor.PID
 
@@ -90,7 +91,7 @@ func Start(cfg Config, backend Backend) (*Node, error) {
 // newContext opens the files.
 func newContext(cfg Config, backend Backend) (*nodeContext, error) {
 	n := &nodeContext{
-		cfg: cfg, backend: backend, system: newSystem(cfg.Log), log: cfg.Log, started: time.Now(),
+		cfg: cfg, backend: backend, system: newSystem(cfg.Log), log: cfg.Log, started: time.Now(), turnAt: turnSize,
 		booted: make(chan supervision.Booted, 1), ended: make(chan Outcome, 1),
 	}
 	n.journalPID = actor.NewPID(n.system.Address(), recordsName+"/"+journalName)

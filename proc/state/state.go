@@ -156,6 +156,9 @@ func (s *Store) read(path string, v any, good func() bool) (bool, error) {
 	return false, os.Rename(path, path+corrupt)
 }
 
+// Dir returns where the state is.
+func (s *Store) Dir() string { return s.dir }
+
 // Damaged returns the files that Open set aside, by their former names.
 func (s *Store) Damaged() []string { return s.damaged }
 
