@@ -45,6 +45,8 @@ func (n *node) inject(f fault) bool {
 		return replaceFile(path, "") == nil && n.signal(who, syscall.SIGKILL) && n.later(f.last, func() { _ = os.Remove(path) })
 	case "freeze-bhnode":
 		return n.freeze(f.last)
+	case "kill-bhnode":
+		return n.killBhnode(f.last)
 	}
 	return n.command(f)
 }

@@ -103,6 +103,12 @@ func (m *model) blame(rule string, e event, format string, args ...any) {
 func (m *model) take(e event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if told := m.event(e.Seq); told.Seq != 0 { // by a bhnode that was killed since
+		if told.String() != e.String() {
+			m.blame("no number is given to two events", e, "it was told before: %v", told)
+		}
+		return
+	}
 	if want := uint64(len(m.events)) + 1; e.Seq != want {
 		m.blame("seq has no gap", e, "got number %d, want %d", e.Seq, want)
 		for uint64(len(m.events))+1 < e.Seq {
@@ -144,7 +150,7 @@ func (m *model) event(seq uint64) event {
 }
 
 // spontaneous are the types that need no cause.
-var spontaneous = []string{"node.starting", "operator.command", "service.exited", "service.unhealthy"}
+var spontaneous = []string{"node.starting", "node.adopted", "operator.command", "service.exited", "service.unhealthy"}
 
 func (m *model) judgeCause(e event) {
 	switch {
@@ -176,6 +182,11 @@ func (m *model) takeService(s *service, st *state, e event) {
 	case "service.started":
 		expect(isStarting, isStopping)
 		st.running, st.pid = true, e.Pid
+	case "service.adopted":
+		expect(isStarting, isUp, isStopping)
+		if st.pid != e.Pid {
+			m.blame("an adopted process is the one that was started", e, "that was %d", st.pid)
+		}
 	case "service.ready":
 		expect(isStarting)
 		st.phase, st.healthy, st.running = isUp, true, true

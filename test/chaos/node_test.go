@@ -71,9 +71,10 @@ func (n *node) start() {
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
+	cmd, gone := n.cmd, n.gone
 	go func() {
-		defer close(n.gone)
-		_ = n.cmd.Wait() // ProcessState says it
+		defer close(gone)
+		_ = cmd.Wait() // ProcessState says it
 	}()
 	n.dial()
 	text, err := os.ReadFile(filepath.Join(n.dir, "run", "instance"))
@@ -82,6 +83,25 @@ func (n *node) start() {
 	}
 	n.instance = strings.TrimSpace(string(text))
 	n.follow()
+}
+
+// killBhnode kills bhnode and starts it anew after a while. Commands that it was busy with
+// are without an answer.
+func (n *node) killBhnode(after time.Duration) bool {
+	n.t.Helper()
+	if n.cmd.Process.Kill() != nil {
+		return false
+	}
+	<-n.gone
+	n.calls.Wait()
+	_ = n.api.Close()
+	if err := <-n.followed; err != nil {
+		n.fault("events are JSON lines", "%v", err)
+	}
+	pause(after)
+	n.gone = make(chan struct{})
+	n.start()
+	return true
 }
 
 func (n *node) bhnode(args ...string) *exec.Cmd {
@@ -123,9 +143,10 @@ func (n *node) follow() {
 	if err := n.follower.Start(); err != nil {
 		n.t.Fatal(err)
 	}
+	follower := n.follower
 	go func() {
 		err := readEvents(out, n.model.take)
-		_ = n.follower.Wait() // the node's end is no error of the follower's
+		_ = follower.Wait() // the node's end is no error of the follower's
 		n.followed <- err
 	}()
 }

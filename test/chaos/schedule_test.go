@@ -58,6 +58,7 @@ var kinds = []struct {
 	{4, "resume"},
 	{1, "start-all"},
 	{1, "freeze-bhnode"},
+	{9, "kill-bhnode"},
 }
 
 // newSchedule draws the faults of a seed.
@@ -93,6 +94,8 @@ func newFault(r *rand.Rand, p *plan, kind string) fault {
 	case "start-all":
 	case "freeze-bhnode":
 		f.last = time.Duration(500+r.IntN(2500)) * time.Millisecond
+	case "kill-bhnode":
+		f.last = time.Duration(r.IntN(300)) * time.Millisecond
 	case "freeze", "ill", "hang-start":
 		f.who, f.last = []string{victim}, time.Duration(20+r.IntN(1500))*time.Millisecond
 	case "fail-starts":
