@@ -27,6 +27,8 @@ type Config struct {
 	// Past is what the bhnode before this one had decided; nil: it has ended, or there was
 	// none. The node goes on from there.
 	Past *Past
+	// Upgraded: this program was put in the place of another one that ran the node.
+	Upgraded bool
 	// Services are all services of the configuration in its order, the disabled
 	// ones too.
 	Services          []Service

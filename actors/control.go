@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -29,6 +30,9 @@ type Control struct {
 	bhnodev1.UnimplementedNodeServer
 	node   *Node
 	health *health.Server
+	// Successor checks a program and has it put in the place of this one soon after; nil: that
+	// is not possible.
+	Successor func(ctx context.Context, binary string) (version string, err error)
 }
 
 // NewControl returns the API of a node.
@@ -208,6 +212,22 @@ func (s *Control) Shutdown(ctx context.Context, r *bhnodev1.ShutdownRequest) (*b
 		return nil, toStatus(err)
 	}
 	return &bhnodev1.ShutdownResponse{}, nil
+}
+
+// Upgrade implements the API.
+func (s *Control) Upgrade(ctx context.Context, r *bhnodev1.UpgradeRequest) (*bhnodev1.UpgradeResponse, error) {
+	if s.Successor == nil {
+		return nil, status.Error(codes.FailedPrecondition, "with on_daemon_death: kill services do not outlive this bhnode; restart it instead")
+	}
+	if !filepath.IsAbs(r.GetBinary()) {
+		return nil, status.Errorf(codes.InvalidArgument, "%q is no absolute path", r.GetBinary())
+	}
+	version, err := s.Successor(ctx, r.GetBinary())
+	if err != nil {
+		return nil, status.Error(codes.FailedPrecondition, err.Error())
+	}
+	s.node.system.Root.Send(s.node.root.pid, noteUpgrade{who: who(ctx), text: "upgrade --binary " + r.GetBinary()})
+	return &bhnodev1.UpgradeResponse{Version: version}, nil
 }
 
 // operate sends an operator's command to root and waits for its answer.

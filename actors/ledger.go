@@ -36,7 +36,7 @@ func (l *ledger) open(p *Past) {
 		l.base = p.base
 		l.steps, err = cfg.State.Continue()
 	} else {
-		l.base = base{Version: pastVersion, Boot: cfg.Boot, Tree: cfg.Spec, Processes: processesOf(cfg), Options: l.node.options()}
+		l.base = base{Version: PastVersion, Boot: cfg.Boot, Tree: cfg.Spec, Processes: processesOf(cfg), Options: l.node.options()}
 		if p != nil {
 			mem, _ := p.machine.Memory()
 			l.base.Memory = &mem

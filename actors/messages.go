@@ -65,6 +65,8 @@ type (
 		pid int
 		err error
 	}
+	// noteUpgrade writes down that an operator asked for another program.
+	noteUpgrade struct{ who, text string }
 )
 
 // service → itself, from goroutines and timers.

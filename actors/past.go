@@ -14,8 +14,9 @@ import (
 	"github.com/blackhole/bhnode/supervision"
 )
 
-// pastVersion is that of what is kept for the next life; it reads the one before too.
-const pastVersion = 1
+// PastVersion is that of what is kept for the next life. A bhnode reads its own and the
+// one before.
+const PastVersion = 1
 
 // base is where the steps that are kept begin.
 type base struct {
@@ -100,8 +101,8 @@ func Recall(kept *state.Store, boot string) (*Past, error) {
 	switch {
 	case p.base.Boot != boot:
 		return nil, nil
-	case p.base.Version != pastVersion:
-		return nil, fmt.Errorf("what was decided is in version %d of its format, this bhnode reads %d", p.base.Version, pastVersion)
+	case p.base.Version != PastVersion && p.base.Version != PastVersion-1:
+		return nil, fmt.Errorf("what was decided is in version %d of its format, this bhnode reads %d", p.base.Version, PastVersion)
 	}
 	tree, err := supervision.Compile(p.base.Tree)
 	if err != nil {

@@ -77,6 +77,8 @@ func (r *rootActor) Receive(c actor.Context) {
 			Attrs: []supervision.Attr{{Key: "who", Value: m.who}, {Key: "signal", Value: name}},
 		})
 		r.deliver(c, m.id, m)
+	case noteUpgrade:
+		r.noteCommand(c, m.text, m.who)
 	case kept:
 		r.holds.kept(c, m)
 	case baseWritten:
@@ -95,6 +97,9 @@ func (r *rootActor) begin(c actor.Context) {
 	kind := supervision.NodeStarting
 	if past != nil {
 		kind = supervision.NodeAdopted
+		if r.node.cfg.Upgraded {
+			kind = supervision.NodeUpgraded
+		}
 	}
 	cause := r.note(c, supervision.Notice{Type: kind, Message: r.node.cfg.Source, Attrs: []supervision.Attr{
 		{Key: "version", Value: r.node.cfg.Version}, {Key: "boot_order", Value: r.node.cfg.Tree.Waves},

@@ -97,5 +97,5 @@ func (c *census) walk(h *Host, w *walk) {
 func (h *Host) strays() []int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.DeleteFunc(adopted(), func(pid int) bool { return h.children[pid] != nil })
+	return slices.DeleteFunc(adopted(), func(pid int) bool { return h.children[pid] != nil || h.awaited[pid] })
 }

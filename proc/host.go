@@ -26,6 +26,8 @@ type HostOptions struct {
 	Group       string // may reach the services' sockets; for root only, "": nobody else
 	KillOnDeath bool   // main processes die with bhnode
 	Log         zerolog.Logger
+	// Heir: this program was put in the place of another one by Become.
+	Heir bool
 }
 
 // Host runs the processes of one node: it knows where they live, which are ours and
@@ -43,12 +45,15 @@ type Host struct {
 	backend  backend
 	bases    []string // directories of groups, of this life and of those not swept yet
 
-	forks  chan forkRequest
-	served chan struct{} // Serve has returned
-	hookNo atomic.Uint64
-	waits  sync.WaitGroup // of the children's wait goroutines
+	heritage *heritage // nil: nothing was handed over
+	heirs    chan succession
+	forks    chan forkRequest
+	served   chan struct{} // Serve has returned
+	hookNo   atomic.Uint64
+	waits    sync.WaitGroup // of the children's wait goroutines
 
 	mu       sync.Mutex
+	awaited  map[int]bool        // main processes that may be adopted: their ends are not for us to take yet
 	children map[int]*child      // every child of ours that was not reaped, orphans apart
 	hooks    map[*child]struct{} // those of them that are hooks and exec probes
 	services map[string]*Process // nil: about to be started
@@ -64,12 +69,17 @@ func OpenHost(o HostOptions) (*Host, error) {
 		opts:     o,
 		groupID:  -1,
 		forks:    make(chan forkRequest),
+		heirs:    make(chan succession),
+		awaited:  map[int]bool{},
 		served:   make(chan struct{}),
 		children: map[int]*child{},
 		hooks:    map[*child]struct{}{},
 		services: map[string]*Process{},
 		groups:   map[string]*group{},
 		intakes:  map[string]*Intake{},
+	}
+	if o.Heir {
+		h.heritage = inherit()
 	}
 	if err := h.open(); err != nil {
 		return nil, errors.Join(err, h.closeFiles())
@@ -84,7 +94,7 @@ func (h *Host) open() (err error) {
 	if err := makeRuntimeDir(h.opts.RuntimeDir); err != nil {
 		return err
 	}
-	if h.lock, err = lockDir(h.opts.RuntimeDir); err != nil {
+	if h.lock, err = h.lockDir(); err != nil {
 		return err
 	}
 	if err := makeOwnDir(filepath.Join(h.opts.RuntimeDir, "svc"), 0o711); err != nil {
@@ -116,8 +126,27 @@ func (h *Host) open() (err error) {
 	if err := h.recordBases(); err != nil {
 		return err
 	}
-	h.state, err = state.Open(stateDir)
-	return err
+	if h.state, err = state.Open(stateDir); err != nil {
+		return err
+	}
+	for _, r := range h.state.All() {
+		if h.provable(r) {
+			h.awaited[r.Pid] = true
+		}
+	}
+	return nil
+}
+
+// lockDir takes the lock, or that of the program before.
+func (h *Host) lockDir() (*os.File, error) {
+	if h.heritage == nil {
+		return lockDir(h.opts.RuntimeDir)
+	}
+	lock := h.takeLock(filepath.Join(h.opts.RuntimeDir, "lock"))
+	if lock == nil {
+		return nil, errNoHeritage
+	}
+	return lock, nil
 }
 
 // findGroup looks up the node's group. Without it nobody but root and the services'

@@ -48,6 +48,8 @@ func (h *Host) Serve(ctx context.Context) {
 		case r := <-h.forks:
 			c, err := h.fork(r)
 			r.reply <- forkReply{c, err}
+		case s := <-h.heirs:
+			s.reply <- h.become(s)
 		case <-ended:
 			if due == nil {
 				due = time.After(reapDelay)

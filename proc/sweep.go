@@ -66,6 +66,9 @@ func (h *Host) Sweep(ctx context.Context, adopt map[string]uint64) ([]Leftover, 
 		if sw.spared[r.Service] != 0 {
 			continue
 		}
+		h.mu.Lock()
+		delete(h.awaited, r.Pid)
+		h.mu.Unlock()
 		if r.Socket != "" {
 			errs = append(errs, removeStaleSocket(ctx, r.Socket))
 		}

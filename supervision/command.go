@@ -153,6 +153,7 @@ const (
 	NodeStopping = "node.stopping"
 	NodeStopped  = "node.stopped"
 	NodeAdopted  = "node.adopted"
+	NodeUpgraded = "node.upgraded"
 
 	ServiceWaiting   = "service.waiting"
 	ServiceStarting  = "service.starting"

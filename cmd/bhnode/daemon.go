@@ -38,21 +38,26 @@ type daemon struct {
 	server  *grpc.Server
 	logFile *os.File
 	log     zerolog.Logger
+
+	heir       bool // it was put in the place of another bhnode
+	successors chan string
+	listener   *net.UnixListener
 }
 
 // openDaemon takes possession of the directories.
-func (a *app) openDaemon(cfg *configs.Config, src configs.Source) (*daemon, error) {
+func (a *app) openDaemon(cfg *configs.Config, src configs.Source, heir bool) (*daemon, error) {
 	for _, dir := range cfg.PrivateDirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, failure("", "cannot make the directory of the node: %v", err)
 		}
 	}
-	d := &daemon{app: a, cfg: cfg, src: src}
+	d := &daemon{app: a, cfg: cfg, src: src, heir: heir, successors: make(chan string, 1)}
 	if err := d.openLog(); err != nil {
 		return nil, err
 	}
 	host, err := proc.OpenHost(proc.HostOptions{
 		Node: cfg.Node.Name, RuntimeDir: cfg.Node.RuntimeDir, Group: cfg.Node.Group, KillOnDeath: cfg.Node.KillOnDaemonDeath, Log: d.log,
+		Heir: heir,
 	})
 	if err != nil {
 		return nil, errors.Join(lockHint(err, src), d.logFile.Close())
@@ -202,7 +207,7 @@ func (d *daemon) configure() error {
 
 // start starts the actors.
 func (d *daemon) start() (err error) {
-	d.config.Past = d.past
+	d.config.Past, d.config.Upgraded = d.past, d.heir
 	if d.node, err = actors.Start(d.config, actors.OnHost{Host: d.host}); err != nil {
 		return failure("", "%s", err.Error())
 	}
@@ -218,12 +223,36 @@ func logsOf(l configs.Logs) actors.Logs {
 
 // listen serves the control API on its socket, to root and to our own user.
 func (d *daemon) listen() error {
+	listener, err := d.inheritedSocket()
+	if err == nil && listener == nil {
+		listener, err = d.makeSocket()
+	}
+	d.host.Settled()
+	if err != nil {
+		return err
+	}
+	d.listener = listener
+	control := actors.NewControl(d.node)
+	if !d.cfg.Node.KillOnDaemonDeath {
+		control.Successor = d.checkSuccessor
+	}
+	d.server = control.Server(func(uid int) bool { return uid == 0 || uid == os.Getuid() })
+	go func() {
+		if err := d.server.Serve(listener); err != nil {
+			d.log.Error().Err(err).Msg("control API ended")
+		}
+	}()
+	return nil
+}
+
+// makeSocket makes the control socket.
+func (d *daemon) makeSocket() (*net.UnixListener, error) {
 	path := d.cfg.Control.Socket
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return failure("", "cannot make the directory of the control socket: %v", err)
+		return nil, failure("", "cannot make the directory of the control socket: %v", err)
 	}
 	if err := removeStale(path); err != nil {
-		return failure("", "cannot listen on the control socket: %v", err)
+		return nil, failure("", "cannot listen on the control socket: %v", err)
 	}
 	mode := uint32(d.cfg.Control.SocketMode.Perm())
 	// A socket takes its mode from the inode behind the descriptor at bind. The umask
@@ -235,18 +264,16 @@ func (d *daemon) listen() error {
 	}}
 	listener, err := narrow.Listen(context.Background(), "unix", path)
 	if err != nil {
-		return failure("", "cannot listen on the control socket: %v", err)
+		return nil, failure("", "cannot listen on the control socket: %v", err)
 	}
 	if err := os.Chmod(path, d.cfg.Control.SocketMode); err != nil { // the umask took bits away
-		return errors.Join(failure("", "cannot set the mode of the control socket: %v", err), listener.Close())
+		return nil, errors.Join(failure("", "cannot set the mode of the control socket: %v", err), listener.Close())
 	}
-	d.server = actors.NewControl(d.node).Server(func(uid int) bool { return uid == 0 || uid == os.Getuid() })
-	go func() {
-		if err := d.server.Serve(listener); err != nil {
-			d.log.Error().Err(err).Msg("control API ended")
-		}
-	}()
-	return nil
+	socket, ok := listener.(*net.UnixListener)
+	if !ok {
+		return nil, errors.Join(failure("", "cannot listen on the control socket: a %T", listener), listener.Close())
+	}
+	return socket, nil
 }
 
 // removeStale removes a socket that nobody listens on any more.

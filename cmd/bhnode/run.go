@@ -19,7 +19,7 @@ import (
 
 // newRunCommand returns the node itself.
 func newRunCommand(a *app) *cobra.Command {
-	var detach bool
+	var detach, check bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Runs the node, in the foreground",
@@ -31,6 +31,9 @@ it in reverse order; a second one kills what is left.`,
   bhnode run --detach              # in the background; returns once all are healthy`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if check {
+				return a.checkRun()
+			}
 			if detach {
 				return a.startDetached(cmd.Context(), a.configFlag)
 			}
@@ -38,6 +41,8 @@ it in reverse order; a second one kills what is left.`,
 		},
 	}
 	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "in the background; return once it has come up")
+	cmd.Flags().BoolVar(&check, "check", false, "only say whether it could take over from a node of this configuration")
+	_ = cmd.Flags().MarkHidden("check") // for upgrade
 	return cmd
 }
 
@@ -57,7 +62,9 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 	}
 	a.err.printf("bhnode %s  node %s  config %s\n", ownVersion().Version, cfg.Node.Name, src)
 	a.warn(cfg)
-	onTerminal := hasTerminal()
+	heir := a.env(heirVariable) != ""
+	_ = os.Unsetenv(heirVariable) // of this exec
+	onTerminal := hasTerminal(heir)
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -67,7 +74,7 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
 
-	d, err := a.openDaemon(cfg, src)
+	d, err := a.openDaemon(cfg, src, heir)
 	if err != nil {
 		return err
 	}
@@ -83,11 +90,12 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 }
 
 // run sweeps, starts the node and sees it to its end.
-func (d *daemon) run(ctx context.Context, signals <-chan os.Signal, onTerminal bool, tell *launcher) error {
+func (d *daemon) run(ctx context.Context, signals chan os.Signal, onTerminal bool, tell *launcher) error {
 	if err := errors.Join(d.configure(), d.recall()); err != nil {
 		return err
 	}
-	if err := d.sweep(ctx); err != nil {
+	err := d.sweep(ctx)
+	if err != nil {
 		return err
 	}
 	if err := d.start(); err != nil {
@@ -121,6 +129,8 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal, onTerminal b
 			if err := d.node.Stop(ctx, asked > 1, "bhnode", sig.String()); err != nil {
 				return err
 			}
+		case binary := <-d.successors:
+			d.become(binary, signals)
 		case out := <-d.node.Ended():
 			return d.verdict(ctx, out, asked > 1)
 		}
@@ -130,8 +140,8 @@ func (d *daemon) run(ctx context.Context, signals <-chan os.Signal, onTerminal b
 // hasTerminal tells whether there is a controlling terminal, whose end SIGHUP
 // means then, and nobody asked (nohup) to outlive it. It has to be asked at the
 // start: at its end a terminal is not there any more.
-func hasTerminal() bool {
-	if signal.Ignored(syscall.SIGHUP) {
+func hasTerminal(heir bool) bool {
+	if signal.Ignored(syscall.SIGHUP) && !heir { // which ignored it for the moment of the exec
 		return false
 	}
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0)

@@ -56,7 +56,11 @@ func newShow(d *daemon) *show {
 			s.lines.know(d.cfg.Services[i].Name)
 		}
 	}
-	s.d.app.err.printf("Starting %s\n", plural(len(s.names), "service"))
+	if d.past != nil {
+		d.app.err.printf("Going on with %s, where the bhnode before this one was cut off\n", plural(len(d.past.Lives()), "service"))
+	} else {
+		d.app.err.printf("Starting %s\n", plural(len(s.names), "service"))
+	}
 	past, err := d.node.FollowEvents(context.Background(), s.events)
 	if err != nil {
 		d.log.Warn().Err(err).Msg("events cannot be shown")

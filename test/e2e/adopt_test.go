@@ -27,18 +27,39 @@ func (n *node) facts() (lines []string) {
 // checkJournal asserts that no event is missing in the journal, nor there twice.
 func (n *node) checkJournal() {
 	n.t.Helper()
-	text, err := os.ReadFile(n.journal())
-	if err != nil {
-		n.t.Fatal(err)
-	}
 	last := uint64(0)
-	for line := range strings.Lines(string(text)) {
-		e := parse[event](n.t, line)
+	for _, e := range n.onDisk() {
 		if e.Seq != last+1 {
 			n.t.Errorf("event %d follows %d", e.Seq, last)
 		}
 		last = e.Seq
 	}
+}
+
+// onDisk are the events in the journal, the last of which may be half written yet.
+func (n *node) onDisk() (all []event) {
+	n.t.Helper()
+	text, err := os.ReadFile(n.journal())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasSuffix(line, "\n") {
+			all = append(all, parse[event](n.t, line))
+		}
+	}
+	return all
+}
+
+// journaled are those of a type about a service or supervisor.
+func (n *node) journaled(kind, who string) (found []event) {
+	n.t.Helper()
+	for _, e := range n.onDisk() {
+		if e.Type == kind && e.Service+e.Supervisor == who {
+			found = append(found, e)
+		}
+	}
+	return found
 }
 
 func TestTheNextBhnodeGoesOnWhereOneWasKilled(t *testing.T) {

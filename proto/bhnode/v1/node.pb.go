@@ -340,6 +340,94 @@ func (NodeKind) EnumDescriptor() ([]byte, []int) {
 	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
+type UpgradeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Binary        string                 `protobuf:"bytes,1,opt,name=binary,proto3" json:"binary,omitempty"` // an absolute path
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpgradeRequest) Reset() {
+	*x = UpgradeRequest{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpgradeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpgradeRequest) ProtoMessage() {}
+
+func (x *UpgradeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpgradeRequest.ProtoReflect.Descriptor instead.
+func (*UpgradeRequest) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *UpgradeRequest) GetBinary() string {
+	if x != nil {
+		return x.Binary
+	}
+	return ""
+}
+
+type UpgradeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"` // of that binary
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpgradeResponse) Reset() {
+	*x = UpgradeResponse{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpgradeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpgradeResponse) ProtoMessage() {}
+
+func (x *UpgradeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpgradeResponse.ProtoReflect.Descriptor instead.
+func (*UpgradeResponse) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *UpgradeResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 type GetNodeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -348,7 +436,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[0]
+	mi := &file_bhnode_v1_node_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +448,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[0]
+	mi := &file_bhnode_v1_node_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +461,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{0}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{2}
 }
 
 type GetNodeResponse struct {
@@ -390,7 +478,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[1]
+	mi := &file_bhnode_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +490,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[1]
+	mi := &file_bhnode_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +503,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{1}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetNodeResponse) GetName() string {
@@ -473,7 +561,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[2]
+	mi := &file_bhnode_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +573,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[2]
+	mi := &file_bhnode_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +586,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Exit) GetCode() int32 {
@@ -541,7 +629,7 @@ type HealthDetail struct {
 
 func (x *HealthDetail) Reset() {
 	*x = HealthDetail{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[3]
+	mi := &file_bhnode_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +641,7 @@ func (x *HealthDetail) String() string {
 func (*HealthDetail) ProtoMessage() {}
 
 func (x *HealthDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[3]
+	mi := &file_bhnode_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +654,7 @@ func (x *HealthDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthDetail.ProtoReflect.Descriptor instead.
 func (*HealthDetail) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HealthDetail) GetLastCheck() *timestamppb.Timestamp {
@@ -639,7 +727,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[4]
+	mi := &file_bhnode_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +739,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[4]
+	mi := &file_bhnode_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +752,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Service) GetName() string {
@@ -911,7 +999,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[5]
+	mi := &file_bhnode_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1011,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[5]
+	mi := &file_bhnode_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1024,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Counters) GetOomKills() uint64 {
@@ -981,7 +1069,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[6]
+	mi := &file_bhnode_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1081,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[6]
+	mi := &file_bhnode_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1094,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Limit) GetName() string {
@@ -1053,7 +1141,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[7]
+	mi := &file_bhnode_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1153,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[7]
+	mi := &file_bhnode_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1166,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetStatusRequest) GetNames() []string {
@@ -1100,7 +1188,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[8]
+	mi := &file_bhnode_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1200,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[8]
+	mi := &file_bhnode_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1213,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetStatusResponse) GetNode() string {
@@ -1168,7 +1256,7 @@ type Isolation struct {
 
 func (x *Isolation) Reset() {
 	*x = Isolation{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	mi := &file_bhnode_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1268,7 @@ func (x *Isolation) String() string {
 func (*Isolation) ProtoMessage() {}
 
 func (x *Isolation) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	mi := &file_bhnode_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1281,7 @@ func (x *Isolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolation.ProtoReflect.Descriptor instead.
 func (*Isolation) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Isolation) GetBackend() string {
@@ -1226,7 +1314,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[10]
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1326,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[10]
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1339,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchStatusRequest) GetInterval() *durationpb.Duration {
@@ -1271,7 +1359,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[11]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1371,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[11]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,7 +1384,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchStatusResponse) GetStatus() *GetStatusResponse {
@@ -1321,7 +1409,7 @@ type GetTreeRequest struct {
 
 func (x *GetTreeRequest) Reset() {
 	*x = GetTreeRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1421,7 @@ func (x *GetTreeRequest) String() string {
 func (*GetTreeRequest) ProtoMessage() {}
 
 func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1434,7 @@ func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeRequest.ProtoReflect.Descriptor instead.
 func (*GetTreeRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 type GetTreeResponse struct {
@@ -1358,7 +1446,7 @@ type GetTreeResponse struct {
 
 func (x *GetTreeResponse) Reset() {
 	*x = GetTreeResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1458,7 @@ func (x *GetTreeResponse) String() string {
 func (*GetTreeResponse) ProtoMessage() {}
 
 func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1471,7 @@ func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeResponse.ProtoReflect.Descriptor instead.
 func (*GetTreeResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetTreeResponse) GetRoot() *TreeNode {
@@ -1421,7 +1509,7 @@ type TreeNode struct {
 
 func (x *TreeNode) Reset() {
 	*x = TreeNode{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1521,7 @@ func (x *TreeNode) String() string {
 func (*TreeNode) ProtoMessage() {}
 
 func (x *TreeNode) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1534,7 @@ func (x *TreeNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeNode.ProtoReflect.Descriptor instead.
 func (*TreeNode) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TreeNode) GetName() string {
@@ -1600,7 +1688,7 @@ type StartServicesRequest struct {
 
 func (x *StartServicesRequest) Reset() {
 	*x = StartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1700,7 @@ func (x *StartServicesRequest) String() string {
 func (*StartServicesRequest) ProtoMessage() {}
 
 func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1713,7 @@ func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesRequest.ProtoReflect.Descriptor instead.
 func (*StartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StartServicesRequest) GetNames() []string {
@@ -1657,7 +1745,7 @@ type StartServicesResponse struct {
 
 func (x *StartServicesResponse) Reset() {
 	*x = StartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1757,7 @@ func (x *StartServicesResponse) String() string {
 func (*StartServicesResponse) ProtoMessage() {}
 
 func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1770,7 @@ func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesResponse.ProtoReflect.Descriptor instead.
 func (*StartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 type StopServicesRequest struct {
@@ -1697,7 +1785,7 @@ type StopServicesRequest struct {
 
 func (x *StopServicesRequest) Reset() {
 	*x = StopServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1709,7 +1797,7 @@ func (x *StopServicesRequest) String() string {
 func (*StopServicesRequest) ProtoMessage() {}
 
 func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1722,7 +1810,7 @@ func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesRequest.ProtoReflect.Descriptor instead.
 func (*StopServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StopServicesRequest) GetNames() []string {
@@ -1761,7 +1849,7 @@ type StopServicesResponse struct {
 
 func (x *StopServicesResponse) Reset() {
 	*x = StopServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1861,7 @@ func (x *StopServicesResponse) String() string {
 func (*StopServicesResponse) ProtoMessage() {}
 
 func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1874,7 @@ func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesResponse.ProtoReflect.Descriptor instead.
 func (*StopServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 type RestartServicesRequest struct {
@@ -1800,7 +1888,7 @@ type RestartServicesRequest struct {
 
 func (x *RestartServicesRequest) Reset() {
 	*x = RestartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +1900,7 @@ func (x *RestartServicesRequest) String() string {
 func (*RestartServicesRequest) ProtoMessage() {}
 
 func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +1913,7 @@ func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesRequest.ProtoReflect.Descriptor instead.
 func (*RestartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RestartServicesRequest) GetNames() []string {
@@ -1857,7 +1945,7 @@ type RestartServicesResponse struct {
 
 func (x *RestartServicesResponse) Reset() {
 	*x = RestartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +1957,7 @@ func (x *RestartServicesResponse) String() string {
 func (*RestartServicesResponse) ProtoMessage() {}
 
 func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +1970,7 @@ func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesResponse.ProtoReflect.Descriptor instead.
 func (*RestartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 type PauseSupervisorRequest struct {
@@ -1894,7 +1982,7 @@ type PauseSupervisorRequest struct {
 
 func (x *PauseSupervisorRequest) Reset() {
 	*x = PauseSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +1994,7 @@ func (x *PauseSupervisorRequest) String() string {
 func (*PauseSupervisorRequest) ProtoMessage() {}
 
 func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2007,7 @@ func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PauseSupervisorRequest) GetName() string {
@@ -1937,7 +2025,7 @@ type PauseSupervisorResponse struct {
 
 func (x *PauseSupervisorResponse) Reset() {
 	*x = PauseSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2037,7 @@ func (x *PauseSupervisorResponse) String() string {
 func (*PauseSupervisorResponse) ProtoMessage() {}
 
 func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2050,7 @@ func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 type ResumeSupervisorRequest struct {
@@ -1974,7 +2062,7 @@ type ResumeSupervisorRequest struct {
 
 func (x *ResumeSupervisorRequest) Reset() {
 	*x = ResumeSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +2074,7 @@ func (x *ResumeSupervisorRequest) String() string {
 func (*ResumeSupervisorRequest) ProtoMessage() {}
 
 func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +2087,7 @@ func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ResumeSupervisorRequest) GetName() string {
@@ -2017,7 +2105,7 @@ type ResumeSupervisorResponse struct {
 
 func (x *ResumeSupervisorResponse) Reset() {
 	*x = ResumeSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2117,7 @@ func (x *ResumeSupervisorResponse) String() string {
 func (*ResumeSupervisorResponse) ProtoMessage() {}
 
 func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2130,7 @@ func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 type SignalServiceRequest struct {
@@ -2055,7 +2143,7 @@ type SignalServiceRequest struct {
 
 func (x *SignalServiceRequest) Reset() {
 	*x = SignalServiceRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2155,7 @@ func (x *SignalServiceRequest) String() string {
 func (*SignalServiceRequest) ProtoMessage() {}
 
 func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2168,7 @@ func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceRequest.ProtoReflect.Descriptor instead.
 func (*SignalServiceRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SignalServiceRequest) GetName() string {
@@ -2106,7 +2194,7 @@ type SignalServiceResponse struct {
 
 func (x *SignalServiceResponse) Reset() {
 	*x = SignalServiceResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2206,7 @@ func (x *SignalServiceResponse) String() string {
 func (*SignalServiceResponse) ProtoMessage() {}
 
 func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2219,7 @@ func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceResponse.ProtoReflect.Descriptor instead.
 func (*SignalServiceResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SignalServiceResponse) GetPid() int32 {
@@ -2150,7 +2238,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2162,7 +2250,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2175,7 +2263,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ShutdownRequest) GetNow() bool {
@@ -2193,7 +2281,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2293,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2306,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 // LogEntry is one line of a service.
@@ -2239,7 +2327,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2251,7 +2339,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2264,7 +2352,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2344,7 +2432,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2444,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2457,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StreamLogsRequest) GetServices() []string {
@@ -2424,7 +2512,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2436,7 +2524,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2449,7 +2537,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StreamLogsResponse) GetEntries() []*LogEntry {
@@ -2485,7 +2573,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +2585,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +2598,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -2596,7 +2684,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +2696,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +2709,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StreamEventsRequest) GetNames() []string {
@@ -2668,7 +2756,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2680,7 +2768,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2693,7 +2781,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StreamEventsResponse) GetEvents() []*Event {
@@ -2707,7 +2795,11 @@ var File_bhnode_v1_node_proto protoreflect.FileDescriptor
 
 const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x14bhnode/v1/node.proto\x12\tbhnode.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
+	"\x14bhnode/v1/node.proto\x12\tbhnode.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"(\n" +
+	"\x0eUpgradeRequest\x12\x16\n" +
+	"\x06binary\x18\x01 \x01(\tR\x06binary\"+\n" +
+	"\x0fUpgradeResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\"\x10\n" +
 	"\x0eGetNodeRequest\"\xd0\x01\n" +
 	"\x0fGetNodeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -2962,7 +3054,7 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\bNodeKind\x12\x19\n" +
 	"\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14NODE_KIND_SUPERVISOR\x10\x01\x12\x15\n" +
-	"\x11NODE_KIND_SERVICE\x10\x022\x91\b\n" +
+	"\x11NODE_KIND_SERVICE\x10\x022\xd3\b\n" +
 	"\x04Node\x12@\n" +
 	"\aGetNode\x12\x19.bhnode.v1.GetNodeRequest\x1a\x1a.bhnode.v1.GetNodeResponse\x12F\n" +
 	"\tGetStatus\x12\x1b.bhnode.v1.GetStatusRequest\x1a\x1c.bhnode.v1.GetStatusResponse\x12N\n" +
@@ -2974,7 +3066,8 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\x0fPauseSupervisor\x12!.bhnode.v1.PauseSupervisorRequest\x1a\".bhnode.v1.PauseSupervisorResponse\x12[\n" +
 	"\x10ResumeSupervisor\x12\".bhnode.v1.ResumeSupervisorRequest\x1a#.bhnode.v1.ResumeSupervisorResponse\x12R\n" +
 	"\rSignalService\x12\x1f.bhnode.v1.SignalServiceRequest\x1a .bhnode.v1.SignalServiceResponse\x12C\n" +
-	"\bShutdown\x12\x1a.bhnode.v1.ShutdownRequest\x1a\x1b.bhnode.v1.ShutdownResponse\x12K\n" +
+	"\bShutdown\x12\x1a.bhnode.v1.ShutdownRequest\x1a\x1b.bhnode.v1.ShutdownResponse\x12@\n" +
+	"\aUpgrade\x12\x19.bhnode.v1.UpgradeRequest\x1a\x1a.bhnode.v1.UpgradeResponse\x12K\n" +
 	"\n" +
 	"StreamLogs\x12\x1c.bhnode.v1.StreamLogsRequest\x1a\x1d.bhnode.v1.StreamLogsResponse0\x01\x12Q\n" +
 	"\fStreamEvents\x12\x1e.bhnode.v1.StreamEventsRequest\x1a\x1f.bhnode.v1.StreamEventsResponse0\x01B6Z4github.com/blackhole/bhnode/proto/bhnode/v1;bhnodev1b\x06proto3"
@@ -2992,118 +3085,122 @@ func file_bhnode_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_bhnode_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_bhnode_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                   // 0: bhnode.v1.NodeState
 	(ServiceState)(0),                // 1: bhnode.v1.ServiceState
 	(Health)(0),                      // 2: bhnode.v1.Health
 	(Reason)(0),                      // 3: bhnode.v1.Reason
 	(NodeKind)(0),                    // 4: bhnode.v1.NodeKind
-	(*GetNodeRequest)(nil),           // 5: bhnode.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),          // 6: bhnode.v1.GetNodeResponse
-	(*Exit)(nil),                     // 7: bhnode.v1.Exit
-	(*HealthDetail)(nil),             // 8: bhnode.v1.HealthDetail
-	(*Service)(nil),                  // 9: bhnode.v1.Service
-	(*Counters)(nil),                 // 10: bhnode.v1.Counters
-	(*Limit)(nil),                    // 11: bhnode.v1.Limit
-	(*GetStatusRequest)(nil),         // 12: bhnode.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 13: bhnode.v1.GetStatusResponse
-	(*Isolation)(nil),                // 14: bhnode.v1.Isolation
-	(*WatchStatusRequest)(nil),       // 15: bhnode.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),      // 16: bhnode.v1.WatchStatusResponse
-	(*GetTreeRequest)(nil),           // 17: bhnode.v1.GetTreeRequest
-	(*GetTreeResponse)(nil),          // 18: bhnode.v1.GetTreeResponse
-	(*TreeNode)(nil),                 // 19: bhnode.v1.TreeNode
-	(*StartServicesRequest)(nil),     // 20: bhnode.v1.StartServicesRequest
-	(*StartServicesResponse)(nil),    // 21: bhnode.v1.StartServicesResponse
-	(*StopServicesRequest)(nil),      // 22: bhnode.v1.StopServicesRequest
-	(*StopServicesResponse)(nil),     // 23: bhnode.v1.StopServicesResponse
-	(*RestartServicesRequest)(nil),   // 24: bhnode.v1.RestartServicesRequest
-	(*RestartServicesResponse)(nil),  // 25: bhnode.v1.RestartServicesResponse
-	(*PauseSupervisorRequest)(nil),   // 26: bhnode.v1.PauseSupervisorRequest
-	(*PauseSupervisorResponse)(nil),  // 27: bhnode.v1.PauseSupervisorResponse
-	(*ResumeSupervisorRequest)(nil),  // 28: bhnode.v1.ResumeSupervisorRequest
-	(*ResumeSupervisorResponse)(nil), // 29: bhnode.v1.ResumeSupervisorResponse
-	(*SignalServiceRequest)(nil),     // 30: bhnode.v1.SignalServiceRequest
-	(*SignalServiceResponse)(nil),    // 31: bhnode.v1.SignalServiceResponse
-	(*ShutdownRequest)(nil),          // 32: bhnode.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 33: bhnode.v1.ShutdownResponse
-	(*LogEntry)(nil),                 // 34: bhnode.v1.LogEntry
-	(*StreamLogsRequest)(nil),        // 35: bhnode.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),       // 36: bhnode.v1.StreamLogsResponse
-	(*Event)(nil),                    // 37: bhnode.v1.Event
-	(*StreamEventsRequest)(nil),      // 38: bhnode.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),     // 39: bhnode.v1.StreamEventsResponse
-	(*timestamppb.Timestamp)(nil),    // 40: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 41: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 42: google.protobuf.Struct
+	(*UpgradeRequest)(nil),           // 5: bhnode.v1.UpgradeRequest
+	(*UpgradeResponse)(nil),          // 6: bhnode.v1.UpgradeResponse
+	(*GetNodeRequest)(nil),           // 7: bhnode.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),          // 8: bhnode.v1.GetNodeResponse
+	(*Exit)(nil),                     // 9: bhnode.v1.Exit
+	(*HealthDetail)(nil),             // 10: bhnode.v1.HealthDetail
+	(*Service)(nil),                  // 11: bhnode.v1.Service
+	(*Counters)(nil),                 // 12: bhnode.v1.Counters
+	(*Limit)(nil),                    // 13: bhnode.v1.Limit
+	(*GetStatusRequest)(nil),         // 14: bhnode.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 15: bhnode.v1.GetStatusResponse
+	(*Isolation)(nil),                // 16: bhnode.v1.Isolation
+	(*WatchStatusRequest)(nil),       // 17: bhnode.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),      // 18: bhnode.v1.WatchStatusResponse
+	(*GetTreeRequest)(nil),           // 19: bhnode.v1.GetTreeRequest
+	(*GetTreeResponse)(nil),          // 20: bhnode.v1.GetTreeResponse
+	(*TreeNode)(nil),                 // 21: bhnode.v1.TreeNode
+	(*StartServicesRequest)(nil),     // 22: bhnode.v1.StartServicesRequest
+	(*StartServicesResponse)(nil),    // 23: bhnode.v1.StartServicesResponse
+	(*StopServicesRequest)(nil),      // 24: bhnode.v1.StopServicesRequest
+	(*StopServicesResponse)(nil),     // 25: bhnode.v1.StopServicesResponse
+	(*RestartServicesRequest)(nil),   // 26: bhnode.v1.RestartServicesRequest
+	(*RestartServicesResponse)(nil),  // 27: bhnode.v1.RestartServicesResponse
+	(*PauseSupervisorRequest)(nil),   // 28: bhnode.v1.PauseSupervisorRequest
+	(*PauseSupervisorResponse)(nil),  // 29: bhnode.v1.PauseSupervisorResponse
+	(*ResumeSupervisorRequest)(nil),  // 30: bhnode.v1.ResumeSupervisorRequest
+	(*ResumeSupervisorResponse)(nil), // 31: bhnode.v1.ResumeSupervisorResponse
+	(*SignalServiceRequest)(nil),     // 32: bhnode.v1.SignalServiceRequest
+	(*SignalServiceResponse)(nil),    // 33: bhnode.v1.SignalServiceResponse
+	(*ShutdownRequest)(nil),          // 34: bhnode.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 35: bhnode.v1.ShutdownResponse
+	(*LogEntry)(nil),                 // 36: bhnode.v1.LogEntry
+	(*StreamLogsRequest)(nil),        // 37: bhnode.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),       // 38: bhnode.v1.StreamLogsResponse
+	(*Event)(nil),                    // 39: bhnode.v1.Event
+	(*StreamEventsRequest)(nil),      // 40: bhnode.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),     // 41: bhnode.v1.StreamEventsResponse
+	(*timestamppb.Timestamp)(nil),    // 42: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 43: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 44: google.protobuf.Struct
 }
 var file_bhnode_v1_node_proto_depIdxs = []int32{
-	40, // 0: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
+	42, // 0: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
 	0,  // 1: bhnode.v1.GetNodeResponse.state:type_name -> bhnode.v1.NodeState
-	40, // 2: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
-	40, // 3: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
-	41, // 4: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
+	42, // 2: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
+	42, // 3: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
+	43, // 4: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
 	1,  // 5: bhnode.v1.Service.state:type_name -> bhnode.v1.ServiceState
 	2,  // 6: bhnode.v1.Service.health:type_name -> bhnode.v1.Health
-	7,  // 7: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
-	40, // 8: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
-	41, // 9: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
-	8,  // 10: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
+	9,  // 7: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
+	42, // 8: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
+	43, // 9: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
+	10, // 10: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
 	3,  // 11: bhnode.v1.Service.reason:type_name -> bhnode.v1.Reason
-	40, // 12: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
-	11, // 13: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
-	10, // 14: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
-	41, // 15: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
-	9,  // 16: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
+	42, // 12: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
+	13, // 13: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
+	12, // 14: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
+	43, // 15: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
+	11, // 16: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
 	0,  // 17: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
-	14, // 18: bhnode.v1.GetStatusResponse.isolation:type_name -> bhnode.v1.Isolation
-	41, // 19: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
-	13, // 20: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
-	18, // 21: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
-	19, // 22: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
+	16, // 18: bhnode.v1.GetStatusResponse.isolation:type_name -> bhnode.v1.Isolation
+	43, // 19: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
+	15, // 20: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
+	20, // 21: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
+	21, // 22: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
 	4,  // 23: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
 	1,  // 24: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
 	2,  // 25: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
-	41, // 26: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
-	19, // 27: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
-	41, // 28: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
+	43, // 26: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
+	21, // 27: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
+	43, // 28: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
 	3,  // 29: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
-	40, // 30: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	40, // 31: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
-	34, // 32: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
-	40, // 33: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
-	42, // 34: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
-	40, // 35: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
-	37, // 36: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
-	5,  // 37: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
-	12, // 38: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
-	15, // 39: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
-	17, // 40: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
-	20, // 41: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
-	22, // 42: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
-	24, // 43: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
-	26, // 44: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
-	28, // 45: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
-	30, // 46: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
-	32, // 47: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
-	35, // 48: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
-	38, // 49: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
-	6,  // 50: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
-	13, // 51: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
-	16, // 52: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
-	18, // 53: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
-	21, // 54: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
-	23, // 55: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
-	25, // 56: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
-	27, // 57: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
-	29, // 58: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
-	31, // 59: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
-	33, // 60: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
-	36, // 61: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
-	39, // 62: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
-	50, // [50:63] is the sub-list for method output_type
-	37, // [37:50] is the sub-list for method input_type
+	42, // 30: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	42, // 31: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
+	36, // 32: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
+	42, // 33: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
+	44, // 34: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
+	42, // 35: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
+	39, // 36: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
+	7,  // 37: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
+	14, // 38: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
+	17, // 39: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
+	19, // 40: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
+	22, // 41: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
+	24, // 42: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
+	26, // 43: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
+	28, // 44: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
+	30, // 45: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
+	32, // 46: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
+	34, // 47: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
+	5,  // 48: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
+	37, // 49: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
+	40, // 50: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
+	8,  // 51: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
+	15, // 52: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
+	18, // 53: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
+	20, // 54: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
+	23, // 55: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
+	25, // 56: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
+	27, // 57: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
+	29, // 58: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
+	31, // 59: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
+	33, // 60: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
+	35, // 61: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
+	6,  // 62: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
+	38, // 63: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
+	41, // 64: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
+	51, // [51:65] is the sub-list for method output_type
+	37, // [37:51] is the sub-list for method input_type
 	37, // [37:37] is the sub-list for extension type_name
 	37, // [37:37] is the sub-list for extension extendee
 	0,  // [0:37] is the sub-list for field type_name
@@ -3114,19 +3211,19 @@ func file_bhnode_v1_node_proto_init() {
 	if File_bhnode_v1_node_proto != nil {
 		return
 	}
-	file_bhnode_v1_node_proto_msgTypes[2].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[3].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[4].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[14].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[30].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[33].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[5].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[6].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[16].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[32].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[35].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bhnode_v1_node_proto_rawDesc), len(file_bhnode_v1_node_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   35,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,7 @@ const (
 	Node_ResumeSupervisor_FullMethodName = "/bhnode.v1.Node/ResumeSupervisor"
 	Node_SignalService_FullMethodName    = "/bhnode.v1.Node/SignalService"
 	Node_Shutdown_FullMethodName         = "/bhnode.v1.Node/Shutdown"
+	Node_Upgrade_FullMethodName          = "/bhnode.v1.Node/Upgrade"
 	Node_StreamLogs_FullMethodName       = "/bhnode.v1.Node/StreamLogs"
 	Node_StreamEvents_FullMethodName     = "/bhnode.v1.Node/StreamEvents"
 )
@@ -64,6 +65,9 @@ type NodeClient interface {
 	SignalService(ctx context.Context, in *SignalServiceRequest, opts ...grpc.CallOption) (*SignalServiceResponse, error)
 	// Shutdown ends the node in order, or with now at once; it answers when the stop has begun.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownResponse, error)
+	// Upgrade has the node checked by another bhnode, and that put in its place: same process,
+	// same services. It answers when the check has passed; what has become of it GetNode tells.
+	Upgrade(ctx context.Context, in *UpgradeRequest, opts ...grpc.CallOption) (*UpgradeResponse, error)
 	// StreamLogs sends log entries in time order, and with follow those to come.
 	StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error)
 	// StreamEvents sends events by number, and with follow those to come.
@@ -197,6 +201,16 @@ func (c *nodeClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts ...
 	return out, nil
 }
 
+func (c *nodeClient) Upgrade(ctx context.Context, in *UpgradeRequest, opts ...grpc.CallOption) (*UpgradeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpgradeResponse)
+	err := c.cc.Invoke(ctx, Node_Upgrade_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *nodeClient) StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[1], Node_StreamLogs_FullMethodName, cOpts...)
@@ -263,6 +277,9 @@ type NodeServer interface {
 	SignalService(context.Context, *SignalServiceRequest) (*SignalServiceResponse, error)
 	// Shutdown ends the node in order, or with now at once; it answers when the stop has begun.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error)
+	// Upgrade has the node checked by another bhnode, and that put in its place: same process,
+	// same services. It answers when the check has passed; what has become of it GetNode tells.
+	Upgrade(context.Context, *UpgradeRequest) (*UpgradeResponse, error)
 	// StreamLogs sends log entries in time order, and with follow those to come.
 	StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error
 	// StreamEvents sends events by number, and with follow those to come.
@@ -309,6 +326,9 @@ func (UnimplementedNodeServer) SignalService(context.Context, *SignalServiceRequ
 }
 func (UnimplementedNodeServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
+}
+func (UnimplementedNodeServer) Upgrade(context.Context, *UpgradeRequest) (*UpgradeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Upgrade not implemented")
 }
 func (UnimplementedNodeServer) StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamLogs not implemented")
@@ -528,6 +548,24 @@ func _Node_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Node_Upgrade_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpgradeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).Upgrade(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_Upgrade_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).Upgrade(ctx, req.(*UpgradeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Node_StreamLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(StreamLogsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -596,6 +634,10 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Shutdown",
 			Handler:    _Node_Shutdown_Handler,
+		},
+		{
+			MethodName: "Upgrade",
+			Handler:    _Node_Upgrade_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
