@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/blackhole/bhnode/proc/state"
@@ -82,8 +83,9 @@ func readStep(text []byte) (time.Time, supervision.Event, error) {
 type Past struct {
 	base    base
 	machine *supervision.Machine
-	notices []eventRecord // all since the base; the journal may lack the last of them
-	changed bool          // it was fitted to another configuration
+	notices []eventRecord         // all since the base; the journal may lack the last of them
+	changed bool                  // it was fitted to another configuration
+	restart []supervision.ChildID // those that are to run otherwise
 }
 
 // Recall finds out what the bhnode before this one had decided, from what it kept. It
@@ -153,6 +155,12 @@ func (p *Past) Fit(c *Config) error {
 	p.base.Tree, p.base.Processes, p.changed = c.Spec, now, true
 	p.base.Options.BestEffort, p.base.Options.MaxParallelStarts = c.BestEffort, c.MaxParallelStarts
 	p.machine = supervision.Restore(c.Tree, p.base.Options, mem.Onto(differs))
+	for id := range p.machine.Lives() {
+		if differs(id) {
+			p.restart = append(p.restart, id)
+		}
+	}
+	slices.Sort(p.restart)
 	return nil
 }
 

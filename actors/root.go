@@ -106,7 +106,7 @@ func (r *rootActor) begin(c actor.Context) {
 	}})
 	r.noteLimits(c, cause)
 	if past != nil {
-		r.step(c, supervision.Resume{Cause: cause, Changed: past.changed})
+		r.step(c, supervision.Resume{Cause: cause, Changed: past.changed, Restart: past.restart})
 	} else {
 		r.step(c, supervision.Boot{Cause: cause})
 	}

@@ -13,8 +13,10 @@ type Boot struct{ Cause uint64 }
 // notice that tells of the new life.
 type Resume struct {
 	Cause uint64
-	// Changed: the tree is another one than that of the life before.
+	// Changed: the tree is another one than that of the life before. Restart are the
+	// services that are to run otherwise: those that live are restarted, in order.
 	Changed bool
+	Restart []ChildID
 }
 
 // ChildAdopted says that an incarnation of an earlier life of the node was found, with

@@ -34,7 +34,7 @@ func (m *Machine) operate(e Operate) {
 	case OpStop:
 		m.operatorStop(c, named, e)
 	case OpRestart:
-		m.operatorRestart(c, named, e)
+		m.operatorRestart(c, named, e, ReasonOperator)
 	case OpPause, OpResume:
 		m.setPaused(c, named, e)
 	}
@@ -186,7 +186,7 @@ func (m *Machine) keepHolds() {
 
 // operatorRestart stops services and what depends on them through edges that
 // restart, and starts them again; nothing of it counts.
-func (m *Machine) operatorRestart(c *call, named []*child, e Operate) {
+func (m *Machine) operatorRestart(c *call, named []*child, e Operate, why Reason) {
 	all := &set{}
 	for _, n := range named {
 		n.services(func(x *child) {
@@ -217,7 +217,7 @@ func (m *Machine) operatorRestart(c *call, named []*child, e Operate) {
 	}
 	slices.SortFunc(all.list, byRank)
 	for _, x := range slices.Backward(all.list) {
-		m.mark(x, e.Cause, ReasonOperator, true)
+		m.mark(x, e.Cause, why, true)
 		if byHand[x] || x.alive() {
 			m.reviveByHand(x, byHand[x], e.Cause)
 		}

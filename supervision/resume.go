@@ -9,10 +9,14 @@ func (m *Machine) resume(e Resume) {
 		return
 	}
 	m.calls, m.resumed = nil, e.Cause
+	defer m.replace(e)
 	for _, c := range m.all() {
 		if e.Changed {
 			m.touch(c)
 			m.recheck = true
+			if c.cause == 0 {
+				c.cause = e.Cause // it is new
+			}
 		}
 		switch {
 		case c.nested != nil && c.alive():
@@ -30,6 +34,20 @@ func (m *Machine) resume(e Resume) {
 	if !m.booting {
 		_, bad := m.cameUp()
 		m.do(Booted{Failed: bad})
+	}
+}
+
+// replace restarts the lives that another specification is for, and what depends on them,
+// as an operator would.
+func (m *Machine) replace(e Resume) {
+	var named []*child
+	for _, id := range e.Restart {
+		if c := m.children[id]; c != nil && c.alive() {
+			named = append(named, c)
+		}
+	}
+	if len(named) > 0 {
+		m.operatorRestart(&call{}, named, Operate{Cause: e.Cause}, ReasonReload)
 	}
 }
 
@@ -51,8 +69,8 @@ func (m *Machine) Lives() map[ChildID]uint64 {
 }
 
 // Onto returns the memory of a machine for another tree, or for other processes: what was
-// under way is given up, and the lives of those services are taken as over that another
-// specification is for, and of those that were to stop.
+// under way is given up, and the lives that were to stop are taken as over. What failed as
+// it was before is tried again.
 func (mem Memory) Onto(changed func(ChildID) bool) Memory {
 	for i := range mem.Children {
 		c := &mem.Children[i]
@@ -65,7 +83,7 @@ func (mem Memory) Onto(changed func(ChildID) bool) Memory {
 			continue
 		}
 		switch {
-		case phase(c.Phase) == stopping, phase(c.Phase) != down && changed(c.ID):
+		case phase(c.Phase) == stopping:
 			c.Phase, c.Rest, c.Pid, c.Running, c.Healthy, c.Slot = uint8(down), uint8(pending), 0, false, false, false
 		case rest(c.Rest) == exhausted && changed(c.ID), rest(c.Rest) == retrying, rest(c.Rest) == recorded:
 			c.Rest, c.Unjudged = uint8(pending), nil

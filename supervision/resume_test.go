@@ -117,19 +117,19 @@ func TestAnotherTreeIsTakenOver(t *testing.T) {
 	needs := func(id, on ChildID) ChildSpec {
 		return ChildSpec{ID: id, DependsOn: []Dependency{{On: on, Restart: true}}}
 	}
-	w := booted(t, spec(ChildSpec{ID: "same"}, ChildSpec{ID: "changed"}, ChildSpec{ID: "gone"}, needs("above", "same")))
+	w := booted(t, spec(ChildSpec{ID: "same"}, ChildSpec{ID: "changed"}, ChildSpec{ID: "gone"}, needs("above", "same"), needs("on", "changed")))
 	mem, _ := w.m.Memory()
-	root := spec(ChildSpec{ID: "same"}, ChildSpec{ID: "changed"}, needs("added", "same"), needs("above", "same"))
+	root := spec(ChildSpec{ID: "same"}, ChildSpec{ID: "changed"}, needs("added", "same"), needs("above", "same"), needs("on", "changed"))
 	tree, err := Compile(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.m = Restore(tree, Options{}, reread(t, mem).Onto(func(id ChildID) bool { return id == "changed" }))
-	w.lives["changed"].alive, w.lives["gone"].alive = false, false // they were ended before
+	w.lives["gone"].alive = false // it was ended before
 	w.adopted = map[ChildID]bool{}
-	w.send(Resume{Changed: true})
+	w.send(Resume{Changed: true, Restart: []ChildID{"changed"}})
 	w.run(time.Minute)
-	w.want("+changed +added")
+	w.want("+added -on -changed +changed +on")
 	w.wantStates("")
 	if v, _ := w.m.ViewOf(w.now, "changed"); v.Incarnation != 2 {
 		t.Errorf("it is life %d", v.Incarnation)

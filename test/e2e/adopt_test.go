@@ -171,6 +171,7 @@ services:
   changed: {command: [@self, print=old]}
   gone: {command: [@self]}
   above: {command: [@self], depends_on: [same]}
+  on: {command: [@self], depends_on: [changed]}
 `)
 	n.up()
 	pids := map[string]int{}
@@ -184,11 +185,14 @@ services:
   changed: {command: [@self, print=new]}
   added: {command: [@self], depends_on: [same]}
   above: {command: [@self], depends_on: [same]}
+  on: {command: [@self], depends_on: [changed]}
 `)
+	mark := n.now()
 	n.again()
 	n.eventually("all run", func() bool {
-		return slices.Equal(n.states(), []string{"same running 1", "changed running 2", "added running 1", "above running 1"})
+		return slices.Equal(n.states(), []string{"same running 1", "changed running 2", "added running 1", "above running 1", "on running 2"})
 	})
+	n.checkOrder(n.since(mark), "stopping on/1", "stopped on/1", "stopping changed/1", "stopped changed/1", "starting changed/2", "starting on/2")
 	for _, name := range []string{"same", "above"} {
 		if got := n.service(name).PID; got != pids[name] {
 			t.Errorf("%s was restarted", name)
