@@ -97,6 +97,9 @@ func (f *family) look() (found []procStat, sure bool) {
 	f.looking.Lock()
 	defer f.looking.Unlock()
 	found = f.leader.group.members()
+	if f.leader.adopted && f.leader.group.path() == "" {
+		found = f.marked() // its orphans do not come to us
+	}
 	for _, c := range f.forked() {
 		if st, err := readStat(c.pid); err == nil && !st.dead() && st.start == c.start {
 			found = append(found, st)
@@ -124,6 +127,24 @@ func (f *family) look() (found []procStat, sure bool) {
 	}
 	maps.Copy(f.seen, had)
 	return found, !slices.ContainsFunc(w.unsure, f.mayOwn)
+}
+
+// marked returns every process of the machine that carries the mark of the family.
+func (f *family) marked() (found []procStat) {
+	pids, err := allPids()
+	if err != nil {
+		return nil
+	}
+	for _, pid := range pids {
+		id, err := readIdentity(pid)
+		if err != nil || id.id == "" {
+			continue
+		}
+		if st, err := readStat(pid); err == nil && !st.dead() && f.owns(orphan{st, id}) {
+			found = append(found, st)
+		}
+	}
+	return found
 }
 
 // mayOwn says whether an orphan that does not say whose it is can be of the family.

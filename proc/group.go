@@ -82,6 +82,14 @@ func (g *group) hook(mark identity) (*group, error) {
 	return sub, nil
 }
 
+// path returns the directory of the leaf, "" if there is none.
+func (g *group) path() string {
+	if g == nil {
+		return ""
+	}
+	return g.leaf
+}
+
 // record is what the next bhnode must know of it.
 func (g *group) record() *state.Group {
 	if g == nil {

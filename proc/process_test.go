@@ -102,7 +102,7 @@ func TestLookupAndRelease(t *testing.T) {
 	if len(records) != 1 || records[0].Pid != p.Pid() || records[0].StartTime == 0 || records[0].BootID == "" {
 		t.Errorf("recorded %+v", records)
 	}
-	if tracked := h.Isolation().Tracking != trackedByMark; tracked != slices.Contains(pidsBelow(records[0].Group.Leaf), p.Pid()) {
+	if tracked := h.Isolation().Tracking != trackedByMark; tracked != (records[0].Group != nil && slices.Contains(pidsBelow(records[0].Group.Leaf), p.Pid())) {
 		t.Errorf("recorded is the group %+v", records[0].Group)
 	}
 	if _, err := h.Start(t.Context(), childSpec("wait", ""), 2); !errors.Is(err, ErrNotReleased) {

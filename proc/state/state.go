@@ -264,6 +264,7 @@ func overwrite(path string, v any) error {
 		return err
 	}
 	_, err = f.WriteAt(data, 0)
+	written()
 	return errors.Join(err, f.Close())
 }
 
@@ -272,9 +273,11 @@ func replace(path string, v any, durable bool) error {
 	data, err := encode(v)
 	if err == nil {
 		err = write(path+temporary, data, durable)
+		written()
 	}
 	if err == nil {
 		err = os.Rename(path+temporary, path)
+		written()
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write the state: %w", err)

@@ -24,18 +24,19 @@ const patience = 30 * time.Second
 // node is one bhnode: its directory, its configuration and, between run and wait,
 // its process.
 type node struct {
-	t      *testing.T
-	name   string
-	dir    string
-	config string // "": the embedded default
-	socket string
-	rundir string
-	env    []string            // besides the test's own
-	tty    *os.File            // its controlling terminal, nil: none
-	prints *os.File            // where it prints instead of stdout and stderr
-	under  []string            // the program that runs bhnode, nil: none
-	as     *syscall.Credential // who runs it, nil: who runs the tests
-	tools  *syscall.Credential // who runs its commands, nil: as
+	t       *testing.T
+	name    string
+	dir     string
+	config  string // "": the embedded default
+	socket  string
+	rundir  string
+	env     []string            // besides the test's own
+	tty     *os.File            // its controlling terminal, nil: none
+	prints  *os.File            // where it prints instead of stdout and stderr
+	program string              // the bhnode that is run, "": the one under test
+	under   []string            // the program that runs bhnode, nil: none
+	as      *syscall.Credential // who runs it, nil: who runs the tests
+	tools   *syscall.Credential // who runs its commands, nil: as
 
 	cmd    *exec.Cmd
 	gone   chan struct{} // the process has ended and its events are all read
@@ -121,9 +122,10 @@ func (n *node) run() {
 	n.stdout.reset()
 	n.stderr.reset()
 	n.cmd = n.command(context.Background(), "run")
-	n.cmd.Path, n.cmd.Args[0] = binary, binary
+	n.cmd.Path = cmp.Or(n.program, binary)
+	n.cmd.Args[0] = n.cmd.Path
 	if n.under != nil {
-		n.cmd.Path, n.cmd.Args = n.under[0], append(n.under, n.cmd.Args...)
+		n.cmd.Path, n.cmd.Args = n.under[0], append(slices.Clone(n.under), n.cmd.Args...)
 	}
 	n.cmd.Stdout, n.cmd.Stderr = n.stdout, n.stderr
 	if n.prints != nil {
