@@ -37,6 +37,7 @@ func TestBhnodeMayDieAfterAnyWriteOfItsState(t *testing.T) {
 
 // dieAt has bhnode killed after a write; false says that it does not write so often.
 func dieAt(t *testing.T, mortal string, at int) bool {
+	t.Helper()
 	n := newNode(t, `
 defaults: {restart: {initial_delay: 0}, shutdown: {timeout: 200ms}}
 services:
