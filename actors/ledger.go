@@ -2,6 +2,7 @@ package actors
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -48,7 +49,9 @@ func (l *ledger) open(p *Past) {
 	}
 	if err != nil {
 		l.fail(err)
+		return
 	}
+	l.node.keeps.Store(true)
 }
 
 // keep keeps one step.
@@ -71,14 +74,20 @@ func (l *ledger) fail(err error) {
 	l.discard()
 }
 
+// discard forgets all that was kept.
 func (l *ledger) discard() {
-	if l.steps == nil {
+	l.node.keeps.Store(false)
+	if l.node.cfg.State == nil {
 		return
 	}
-	if err := l.steps.Discard(); err != nil {
-		l.node.log.Warn().Err(err).Msg("what was decided could not be forgotten")
+	var err error
+	if l.steps != nil {
+		err = l.steps.Close()
 	}
 	l.steps = nil
+	if err := errors.Join(err, l.node.cfg.State.Forget()); err != nil {
+		l.node.log.Warn().Err(err).Msg("what was decided could not be forgotten")
+	}
 }
 
 // turn begins anew where much was kept and the machine is at rest. It returns the machine

@@ -54,7 +54,8 @@ type nodeContext struct {
 	started    time.Time
 	services   directory
 	stores     []*logstore.Store
-	turnAt     int // bytes of steps after which what is kept begins anew
+	keeps      atomic.Bool // what is decided is kept for the next life
+	turnAt     int         // bytes of steps after which what is kept begins anew
 	journal    *journalBook
 	journalPID *actor.PID
 
@@ -331,6 +332,9 @@ func (n *Node) flushLogs(ctx context.Context, services []string) error {
 
 // at is the address of an actor below records.
 func (n *Node) at(pid *actor.PID) address { return address{pid, n.system.Root, n.records.gone} }
+
+// Keeps tells whether the next bhnode could go on where this one is.
+func (n *Node) Keeps() bool { return n.keeps.Load() }
 
 // Snapshot returns the tree as supervision sees it.
 func (n *Node) Snapshot(ctx context.Context) ([]supervision.View, error) {

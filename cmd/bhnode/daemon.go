@@ -150,8 +150,8 @@ func (d *daemon) sweep(ctx context.Context) error {
 
 // recall finds out what a bhnode that was cut off had decided, to go on from there.
 func (d *daemon) recall() error {
-	if d.cfg.Node.KillOnDaemonDeath {
-		return nil
+	if d.cfg.Node.KillOnDaemonDeath { // nothing is taken over, now or later
+		return d.host.State().Forget()
 	}
 	past, err := actors.Recall(d.host.State(), d.host.Boot())
 	if err == nil && past != nil {

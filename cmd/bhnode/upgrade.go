@@ -124,6 +124,9 @@ func (a *app) checkRun() error {
 // checkSuccessor has a binary say whether it can take over, and it is put in our place
 // soon after.
 func (d *daemon) checkSuccessor(ctx context.Context, binary string) (string, error) {
+	if !d.node.Keeps() {
+		return "", errors.New("nobody could take over: what this bhnode decides cannot be kept, its log says why")
+	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, append(slices.Clone(os.Args[1:]), "--check")...) //nolint:gosec // who may ask for it may run anything as us

@@ -143,11 +143,6 @@ func (st *Steps) Size() int { return st.end }
 // Close ends the writing; the steps stay.
 func (st *Steps) Close() error { return st.unmap() }
 
-// Discard closes them and forgets them: the node has ended in order.
-func (st *Steps) Discard() error {
-	return errors.Join(st.unmap(), st.removeBefore(st.generation+1))
-}
-
 func (st *Steps) unmap() error {
 	var errs []error
 	if st.mapped != nil {
@@ -202,15 +197,19 @@ func (s *Store) Recall() (base []byte, steps [][]byte, err error) {
 	if base, err = os.ReadFile(filepath.Join(s.dir, basePrefix+strconv.FormatUint(st.generation, 10))); err != nil {
 		return nil, nil, err
 	}
-	for ; ; st.generation++ {
+	for first := true; ; first = false {
 		more, err := st.read()
 		if errors.Is(err, fs.ErrNotExist) {
+			if first { // it was forgotten while that base was written
+				return nil, nil, nil
+			}
 			return base, steps, nil
 		}
 		if err != nil {
 			return nil, nil, err
 		}
 		steps = append(steps, more...)
+		st.generation++
 	}
 }
 
@@ -232,6 +231,16 @@ func (st *Steps) read() (steps [][]byte, err error) {
 		at = begin + (size+3)&^3
 	}
 	return steps, nil
+}
+
+// Forget removes what an earlier life decided: it has ended, or is not gone on with.
+func (s *Store) Forget() error {
+	st := &Steps{dir: s.dir}
+	last := uint64(0)
+	for _, g := range st.generations(basePrefix, stepsPrefix) {
+		last = max(last, g)
+	}
+	return st.removeBefore(last + 1)
 }
 
 // SetAside keeps what Recall returns, which makes no sense, under other names.

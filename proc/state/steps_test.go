@@ -64,10 +64,29 @@ func TestStepsAreThereAsSoonAsTheyAreAppended(t *testing.T) {
 	st = begin(t, dir, "B")
 	wantRecalled(t, dir, "B:")
 	appendAll(t, st, "5")
-	if err := st.Discard(); err != nil {
+	if err := openStore(t, dir).Forget(); err != nil {
 		t.Fatal(err)
 	}
 	wantRecalled(t, dir, ":")
+}
+
+// A base whose writing ends after the node has is none.
+func TestABaseThatComesTooLateIsNotFound(t *testing.T) {
+	dir := t.TempDir()
+	st := begin(t, dir, "A")
+	finish, err := st.Turn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := openStore(t, dir).Forget(); err != nil {
+		t.Fatal(err)
+	}
+	if err := finish([]byte("B")); err != nil {
+		t.Fatal(err)
+	}
+	wantRecalled(t, dir, ":")
+	begin(t, dir, "C")
+	wantRecalled(t, dir, "C:")
 }
 
 func TestStepsFindRoom(t *testing.T) {
