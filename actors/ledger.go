@@ -21,6 +21,7 @@ type ledger struct {
 	base  base
 	steps *state.Steps // nil: nothing is kept (any more)
 	busy  bool         // a base is being written
+	tried int          // how far beyond turnAt it is not tried again
 }
 
 // baseWritten: the writing of a base is over.
@@ -93,9 +94,10 @@ func (l *ledger) discard() {
 // turn begins anew where much was kept and the machine is at rest. It returns the machine
 // that goes on: one that was restored, as the next life would restore it.
 func (l *ledger) turn(c actor.Context, m *supervision.Machine) *supervision.Machine {
-	if l.steps == nil || l.busy || l.steps.Size() < l.node.turnAt {
+	if l.steps == nil || l.busy || l.steps.Size() < l.node.turnAt+l.tried {
 		return m
 	}
+	l.tried = l.steps.Size() - l.node.turnAt + l.node.turnAt/8 // not at every step: it looks at every child
 	mem, whole := m.Memory()
 	if !whole {
 		return m
@@ -107,7 +109,7 @@ func (l *ledger) turn(c actor.Context, m *supervision.Machine) *supervision.Mach
 	}
 	next := l.base
 	next.Memory = &mem
-	l.base, l.busy = next, true
+	l.base, l.busy, l.tried = next, true, 0
 	await(c, func() any {
 		text, err := json.Marshal(next)
 		if err == nil {

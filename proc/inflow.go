@@ -111,6 +111,9 @@ type Deliver func(at time.Time, lines []Line, upTo uint64) (waits bool)
 // With goesOn the stream is that of an adopted process; else what is left ends here.
 func CaptureSafe(o *Output, in *Intake, stream string, goesOn bool, deliver Deliver) {
 	f := &inflow{in: in, stream: streamNo(stream), deliver: deliver}
+	if !in.made() && !o.await() {
+		return // many services say nothing, and need no file
+	}
 	if f.carry() != nil {
 		Capture(o, f.unsafely)
 		return

@@ -123,6 +123,13 @@ func (in *Intake) mapIt(flags int) error {
 	return nil
 }
 
+// made tells whether there is a file.
+func (in *Intake) made() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.mapped != nil
+}
+
 // ensure makes the file.
 func (in *Intake) ensure() error {
 	switch {

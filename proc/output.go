@@ -118,6 +118,25 @@ func (o *Output) there() int {
 	return n
 }
 
+// await returns when there is something to read; false: it has ended without, or a deadline
+// or Close has ended it.
+func (o *Output) await() bool {
+	for {
+		o.mu.Lock()
+		p := []unix.PollFd{{Fd: int32(o.fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor
+		over := o.closed || !o.deadline.IsZero() && !time.Now().Before(o.deadline)
+		if !over {
+			n, err := unix.Poll(p, 0)
+			over = n > 0 || err != nil && !errors.Is(err, unix.EINTR) || o.poller.watch(o) != nil
+		}
+		o.mu.Unlock()
+		if over {
+			return p[0].Revents&unix.POLLIN != 0
+		}
+		<-o.ready
+	}
+}
+
 // inode tells its pipe from others; 0 if there is none.
 func (o *Output) inode() uint64 {
 	var st unix.Stat_t
