@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/containerd/cgroups/v3/cgroup1"
@@ -159,6 +160,9 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 	return g, nil
 }
 
+// subsystems are those of the library, which looks through all mounts for them.
+var subsystems = sync.OnceValues(cgroup1.Default)
+
 // limit makes the groups with the limits, of the wanted controllers only: the library
 // would make one in every hierarchy there is.
 func (b *groups1) limit(service string, wanted []cgroup1.Name, l *specs.LinuxResources) error {
@@ -172,8 +176,8 @@ func (b *groups1) limit(service string, wanted []cgroup1.Name, l *specs.LinuxRes
 		return "", cgroup1.ErrControllerNotActive
 	}
 	_, err := cgroup1.New(path, l, cgroup1.WithHierarchy(func() ([]cgroup1.Subsystem, error) {
-		all, err := cgroup1.Default()
-		return slices.DeleteFunc(all, func(s cgroup1.Subsystem) bool { return !slices.Contains(wanted, s.Name()) }), err
+		all, err := subsystems()
+		return slices.DeleteFunc(slices.Clone(all), func(s cgroup1.Subsystem) bool { return !slices.Contains(wanted, s.Name()) }), err
 	}))
 	return err
 }
