@@ -47,31 +47,28 @@ services:
 `)
 	n.program, n.env = mortal, []string{fmt.Sprintf("BHNODE_CRASH_AT=%d", at)}
 	n.run()
-	died := n.provoke()
-	n.program, n.env = "", nil
-	if died {
-		n.run()
-	}
-	n.asAsked()
-	if !died {
-		n.signal(syscall.SIGTERM)
-		if died = n.wait() != 0; died { // amid its own stop
-			n.run()
-			n.asAsked()
-		}
-	}
-	if n.running() {
+	n.provoke()
+	died := n.asAsked()
+	_ = n.cmd.Process.Signal(syscall.SIGTERM) // it may die just now
+	if n.wait() != 0 {
+		died = n.asAsked()
 		n.stop()
 	}
 	n.checkJournal()
 	return died
 }
 
-// asAsked waits until all is as was asked for.
-func (n *node) asAsked() {
+// asAsked waits until all is as was asked for. It starts bhnode anew, and one that lives
+// on, if it has died, and tells whether it has.
+func (n *node) asAsked() (died bool) {
 	n.t.Helper()
 	want := []string{"db running", "app running", "held stopped"}
 	n.eventually("all is as was asked for", func() bool {
+		if !n.running() {
+			died = true
+			n.program, n.env = "", nil
+			n.run()
+		}
 		out, _, code := n.cli("status", "-o", "json")
 		if code != 0 {
 			return false
@@ -81,7 +78,7 @@ func (n *node) asAsked() {
 			got = append(got, s.Name+" "+s.State)
 		}
 		if got[2] == "held running" { // the command was lost with the one who took it
-			n.do("stop", "held")
+			_, _, _ = n.cli("stop", "held")
 		}
 		return slices.Equal(got, want)
 	})
@@ -90,41 +87,28 @@ func (n *node) asAsked() {
 			n.t.Errorf("of %s live %v", name, lives)
 		}
 	}
+	return died
 }
 
-// provoke has a service crash and stops another one, unless bhnode is dead before; it
-// tells whether that died.
-func (n *node) provoke() (died bool) {
+// provoke has a service crash and stops another one, unless bhnode is dead before.
+func (n *node) provoke() {
 	n.t.Helper()
-	alive := func() bool {
-		select {
-		case <-n.gone:
-			return false
-		default:
-			return true
-		}
-	}
 	n.eventually("it is healthy, or dead", func() bool {
 		_, _, code := n.cli("health")
-		return code == 0 || !alive()
+		return code == 0 || !n.running()
 	})
-	if alive() {
-		out, _, code := n.cli("status", "db", "-o", "json")
-		if code != 0 {
-			return true
-		}
-		if got := parse[statusReport](n.t, out).Services; len(got) == 1 && got[0].PID > 0 {
-			_ = syscall.Kill(got[0].PID, syscall.SIGKILL)
-		}
-		n.eventually("it is healthy again, or dead", func() bool {
-			out, _, code := n.cli("status", "app", "-o", "json")
-			return !alive() || code == 0 && strings.Contains(out, `"incarnation": 2`) && strings.Contains(out, `"state": "running"`)
-		})
+	out, _, code := n.cli("status", "db", "-o", "json")
+	if code != 0 {
+		return
 	}
-	if alive() {
-		_, _, _ = n.cli("stop", "held") // it may die of it
+	if got := parse[statusReport](n.t, out).Services; len(got) == 1 && got[0].PID > 0 {
+		_ = syscall.Kill(got[0].PID, syscall.SIGKILL)
 	}
-	return !alive()
+	n.eventually("it is healthy again, or dead", func() bool {
+		out, _, code := n.cli("status", "app", "-o", "json")
+		return !n.running() || code == 0 && strings.Contains(out, `"incarnation": 2`) && strings.Contains(out, `"state": "running"`)
+	})
+	_, _, _ = n.cli("stop", "held") // it may die of it
 }
 
 // first is where to begin, to look into one death.
