@@ -82,7 +82,8 @@ func readStep(text []byte) (time.Time, supervision.Event, error) {
 // Past is what a bhnode that was cut off had decided.
 type Past struct {
 	base    base
-	machine *supervision.Machine
+	machine *supervision.Machine // root's, once the node runs
+	lives   map[supervision.ChildID]uint64
 	notices []eventRecord         // all since the base; the journal may lack the last of them
 	changed bool                  // it was fitted to another configuration
 	restart []supervision.ChildID // those that are to run otherwise
@@ -128,6 +129,7 @@ func Recall(kept *state.Store, boot string) (*Past, error) {
 	if !p.machine.Runs() {
 		return nil, nil
 	}
+	p.lives = p.machine.Lives()
 	return p, nil
 }
 
@@ -155,7 +157,8 @@ func (p *Past) Fit(c *Config) error {
 	p.base.Tree, p.base.Processes, p.changed = c.Spec, now, true
 	p.base.Options.BestEffort, p.base.Options.MaxParallelStarts = c.BestEffort, c.MaxParallelStarts
 	p.machine = supervision.Restore(c.Tree, p.base.Options, mem.Onto(differs))
-	for id := range p.machine.Lives() {
+	p.lives = p.machine.Lives()
+	for id := range p.lives {
 		if differs(id) {
 			p.restart = append(p.restart, id)
 		}
@@ -167,7 +170,7 @@ func (p *Past) Fit(c *Config) error {
 // Lives are the incarnations that are to be taken over, by service.
 func (p *Past) Lives() map[string]uint64 {
 	lives := map[string]uint64{}
-	for id, inc := range p.machine.Lives() {
+	for id, inc := range p.lives {
 		lives[string(id)] = inc
 	}
 	return lives

@@ -28,7 +28,6 @@ type Intake struct {
 
 	mu      sync.Mutex
 	mapped  []byte // nil: not made yet
-	file    *os.File
 	now     mark
 	room    [4]int // bytes of each half that the disk has room for
 	pattern []byte
@@ -115,12 +114,12 @@ func (in *Intake) mapIt(flags int) error {
 	if err := errors.Join(f.Truncate(intakeSize), unix.Fallocate(fd, 0, 0, intakeHead)); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	in.mapped, err = unix.Mmap(fd, 0, intakeSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mapped, err := unix.Mmap(fd, 0, intakeSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return errors.Join(os.NewSyscallError("mmap", err), f.Close())
 	}
-	in.file, in.pattern = f, make([]byte, patternBytes)
-	return nil
+	in.mapped, in.pattern = mapped, make([]byte, patternBytes)
+	return f.Close()
 }
 
 // made tells whether there is a file.
@@ -184,11 +183,15 @@ func (in *Intake) makeRoom(stream int, half uint64, upTo int) error {
 	}
 	upTo = (upTo + intakePage - 1) &^ (intakePage - 1)
 	at := intakeHead + n*intakeHalf
-	if err := unix.Fallocate(int(in.file.Fd()), 0, int64(at), int64(upTo)); err != nil {
-		return os.NewSyscallError("fallocate", err)
+	f, err := os.OpenFile(in.path, os.O_RDWR, 0) // it is not kept open: there may be a thousand
+	if err != nil {
+		return err
 	}
-	in.room[n] = upTo
-	return nil
+	err = os.NewSyscallError("fallocate", unix.Fallocate(int(f.Fd()), 0, int64(at), int64(upTo)))
+	if err == nil {
+		in.room[n] = upTo
+	}
+	return errors.Join(err, f.Close())
 }
 
 // fill writes the pattern where a read will begin and end, and at the pages between.
@@ -262,18 +265,17 @@ func (in *Intake) discard() error {
 	if in.mapped == nil {
 		return nil
 	}
-	err := in.file.Close()
 	for _, s := range in.now.Streams {
 		if s.Start != s.End {
-			return err
+			return nil
 		}
 	}
-	return errors.Join(err, os.Remove(in.path))
+	return os.Remove(in.path)
 }
 
 // unmap gives up a file that makes no sense.
 func (in *Intake) unmap() error {
-	err := errors.Join(unix.Munmap(in.mapped), in.file.Close())
-	in.mapped, in.file = nil, nil
+	err := unix.Munmap(in.mapped)
+	in.mapped = nil
 	return err
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/blackhole/bhnode/actors"
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
@@ -71,6 +73,9 @@ func (a *app) upgrade(ctx context.Context, path string) error {
 			ctx, stop := endAfter(ctx, checkTime, errNoAnswer)
 			defer stop()
 			_, err = node.Upgrade(ctx, &bhnodev1.UpgradeRequest{Binary: path})
+			if status.Code(err) == codes.Unavailable && before != nil { // it was quicker than its answer
+				return nil
+			}
 		}
 		return err
 	})
