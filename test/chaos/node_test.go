@@ -77,6 +77,10 @@ func (n *node) start() {
 		_ = cmd.Wait() // ProcessState says it
 	}()
 	n.dial()
+	if n.instance != "" { // it is the runtime directory's
+		n.follow()
+		return
+	}
 	text, err := os.ReadFile(filepath.Join(n.dir, "run", "instance"))
 	if err != nil {
 		n.t.Fatal(err)
