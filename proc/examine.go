@@ -16,7 +16,7 @@ type Examination struct{ backend backend }
 // Examine looks at the machine. It makes groups of the kernel, to see whether it can,
 // and removes them again; nobody is moved into one.
 func Examine() *Examination {
-	const nobody = "examination0" // not the instance of a node, which is hexadecimal
+	nobody := fmt.Sprintf("exam%08x", os.Getpid()) // no instance of a node, which is hexadecimal, nor another look's
 	e := &Examination{openBackend(nobody, toLook)}
 	for _, base := range e.backend.bases() {
 		_ = removeGroups(base) // it is empty

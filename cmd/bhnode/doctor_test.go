@@ -52,7 +52,7 @@ func TestDoctorOfAHealthyPatient(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(config), "*")); len(left) != 1 {
 		t.Errorf("it leaves %v", left)
 	}
-	if left, _ := filepath.Glob("/sys/fs/cgroup/*/bhnode-examination*"); len(left) > 0 {
+	if left, _ := filepath.Glob("/sys/fs/cgroup/*/bhnode-exam*"); len(left) > 0 {
 		t.Errorf("it leaves %v", left)
 	}
 }
