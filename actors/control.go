@@ -82,7 +82,7 @@ func (s *Control) GetStatus(ctx context.Context, r *bhnodev1.GetStatusRequest) (
 			}
 		}
 	}
-	return &bhnodev1.GetStatusResponse{Node: s.node.cfg.Name, Services: services, State: nodeState(views), Isolation: isolationOf(s.node.backend.Isolation())}, nil
+	return &bhnodev1.GetStatusResponse{Node: s.node.cfg.Name, Services: services, State: nodeState(views), Isolation: s.node.isolation()}, nil
 }
 
 // WatchStatus implements the API.

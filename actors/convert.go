@@ -2,6 +2,7 @@ package actors
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -96,8 +97,25 @@ func fill(out *bhnodev1.Service, d Detail, v supervision.View, now time.Time) {
 	}
 }
 
+// isolation tells what holds the services of this node.
+func (n *nodeContext) isolation() *bhnodev1.Isolation {
+	out := isolationOf(n.backend.Isolation())
+	for _, s := range n.services.all() {
+		for _, l := range s.limits {
+			if l.Why != "" && !slices.Contains(out.GetUnenforced(), l.Limit) {
+				out.Unenforced = append(out.Unenforced, l.Limit)
+			}
+		}
+	}
+	return out
+}
+
 func isolationOf(i proc.Isolation) *bhnodev1.Isolation {
-	return &bhnodev1.Isolation{Backend: i.Backend, Tracking: i.Tracking, Whole: i.Whole}
+	out := &bhnodev1.Isolation{Backend: i.Backend, Tracking: i.Tracking, Whole: i.Whole, Path: i.Path}
+	for _, p := range i.Problems {
+		out.Problems = append(out.Problems, &bhnodev1.Problem{What: p.What, Why: p.Why, Help: p.Help})
+	}
+	return out
 }
 
 func limitsOf(limits []proc.Enforcement) []*bhnodev1.Limit {

@@ -44,6 +44,17 @@ const (
 	ctlPids   = "pids"
 )
 
+// IsLimit tells whether what a Problem is about is a limit, by its key in the
+// configuration, and not all of the isolation.
+func IsLimit(what string) bool {
+	for _, key := range keysOf {
+		if what == key {
+			return true
+		}
+	}
+	return false
+}
+
 // backend holds services in groups of the kernel.
 type backend interface {
 	isolation() Isolation

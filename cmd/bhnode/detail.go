@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/blackhole/bhnode/proc"
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
 )
 
@@ -39,6 +40,12 @@ func (a *app) detail(s *bhnodev1.Service, all []*bhnodev1.Service, i *bhnodev1.I
 	add("Last exit", exitLine(now, s.GetExit()))
 	if i.GetBackend() != "" {
 		add("Held in", i.GetBackend()+": "+i.GetTracking())
+	}
+	for _, p := range i.GetProblems() {
+		if !proc.IsLimit(p.GetWhat()) { // those are told with the limit
+			add("Not held", "no "+p.GetWhat()+": "+p.GetWhy())
+			add("What helps", p.GetHelp())
+		}
 	}
 	label := "Limits:"
 	for _, l := range s.GetLimits() {

@@ -105,7 +105,15 @@ func TestStatusTellsWhereNothingTracksServices(t *testing.T) {
 		t.Errorf("got %q", got.out)
 	}
 	node.isolation.Whole = true
-	if got := at(socket).exec(t, "status"); strings.Contains(got.err, "tracked") {
+	if got := at(socket).exec(t, "status"); strings.Contains(got.err, "note:") {
 		t.Errorf("got %q", got.err)
+	}
+	node.isolation.Unenforced = []string{"io_weight", "memory_mb"}
+	node.isolation.Problems = []*bhnodev1.Problem{{What: "killing a service whole", Why: "no group can be made", Help: "run bhnode as root"}}
+	if got := at(socket).exec(t, "status"); !strings.Contains(got.err, "note: not enforced: io_weight, memory_mb (") {
+		t.Errorf("got %q", got.err)
+	}
+	if got := at(socket).exec(t, "status", "storage"); !strings.Contains(got.out, "no killing a service whole: no group can be made") {
+		t.Errorf("got %q", got.out)
 	}
 }

@@ -51,10 +51,17 @@ func (a *app) status(ctx context.Context, node *client.Client, names []string) e
 	return nil
 }
 
-// tellIsolation says where the kernel does not tell what is of a service.
+// tellIsolation says where the kernel does not tell what is of a service, and which
+// limits that services have are not enforced.
 func (a *app) tellIsolation(i *bhnodev1.Isolation) {
+	note := func(text string) {
+		a.err.printf("%s %s\n", a.err.paint(styleWorking, "note:"), safeText(text+` ("bhnode doctor" says why)`))
+	}
 	if i.GetBackend() != "" && !i.GetWhole() {
-		a.err.printf("%s %s\n", a.err.paint(styleWorking, "note:"), safeText("services are tracked by "+i.GetTracking()+` ("bhnode doctor" says why)`))
+		note("services are tracked by " + i.GetTracking())
+	}
+	if limits := i.GetUnenforced(); len(limits) > 0 {
+		note("not enforced: " + strings.Join(limits, ", "))
 	}
 }
 

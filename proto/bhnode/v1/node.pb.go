@@ -1247,9 +1247,12 @@ func (x *GetStatusResponse) GetIsolation() *Isolation {
 // Isolation is what holds the services of a node.
 type Isolation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Backend       string                 `protobuf:"bytes,1,opt,name=backend,proto3" json:"backend,omitempty"`   // "cgroup v2", "cgroup v1 + v2", "cgroup v1" or "none"
-	Tracking      string                 `protobuf:"bytes,2,opt,name=tracking,proto3" json:"tracking,omitempty"` // how all of a service is found and killed
-	Whole         bool                   `protobuf:"varint,3,opt,name=whole,proto3" json:"whole,omitempty"`      // the kernel tells what is of a service: nothing of it can escape
+	Backend       string                 `protobuf:"bytes,1,opt,name=backend,proto3" json:"backend,omitempty"`       // "cgroup v2", "cgroup v1 + v2", "cgroup v1" or "none"
+	Tracking      string                 `protobuf:"bytes,2,opt,name=tracking,proto3" json:"tracking,omitempty"`     // how all of a service is found and killed
+	Whole         bool                   `protobuf:"varint,3,opt,name=whole,proto3" json:"whole,omitempty"`          // the kernel tells what is of a service: nothing of it can escape
+	Path          string                 `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`             // where its groups are; "": there are none
+	Problems      []*Problem             `protobuf:"bytes,5,rep,name=problems,proto3" json:"problems,omitempty"`     // in the order in which they matter
+	Unenforced    []string               `protobuf:"bytes,6,rep,name=unenforced,proto3" json:"unenforced,omitempty"` // the keys of limits that services set and that are not enforced as asked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1305,6 +1308,88 @@ func (x *Isolation) GetWhole() bool {
 	return false
 }
 
+func (x *Isolation) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Isolation) GetProblems() []*Problem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *Isolation) GetUnenforced() []string {
+	if x != nil {
+		return x.Unenforced
+	}
+	return nil
+}
+
+// Problem is something that a machine does not do for the node.
+type Problem struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	What          string                 `protobuf:"bytes,1,opt,name=what,proto3" json:"what,omitempty"` // the key of a limit, or what is not done
+	Why           string                 `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	Help          string                 `protobuf:"bytes,3,opt,name=help,proto3" json:"help,omitempty"` // what would help
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Problem) Reset() {
+	*x = Problem{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Problem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Problem) ProtoMessage() {}
+
+func (x *Problem) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Problem.ProtoReflect.Descriptor instead.
+func (*Problem) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Problem) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Problem) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Problem) GetHelp() string {
+	if x != nil {
+		return x.Help
+	}
+	return ""
+}
+
 type WatchStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Interval      *durationpb.Duration   `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
@@ -1314,7 +1399,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1411,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1424,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchStatusRequest) GetInterval() *durationpb.Duration {
@@ -1359,7 +1444,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1456,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1469,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchStatusResponse) GetStatus() *GetStatusResponse {
@@ -1409,7 +1494,7 @@ type GetTreeRequest struct {
 
 func (x *GetTreeRequest) Reset() {
 	*x = GetTreeRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1506,7 @@ func (x *GetTreeRequest) String() string {
 func (*GetTreeRequest) ProtoMessage() {}
 
 func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1519,7 @@ func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeRequest.ProtoReflect.Descriptor instead.
 func (*GetTreeRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 type GetTreeResponse struct {
@@ -1446,7 +1531,7 @@ type GetTreeResponse struct {
 
 func (x *GetTreeResponse) Reset() {
 	*x = GetTreeResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1543,7 @@ func (x *GetTreeResponse) String() string {
 func (*GetTreeResponse) ProtoMessage() {}
 
 func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1556,7 @@ func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeResponse.ProtoReflect.Descriptor instead.
 func (*GetTreeResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetTreeResponse) GetRoot() *TreeNode {
@@ -1509,7 +1594,7 @@ type TreeNode struct {
 
 func (x *TreeNode) Reset() {
 	*x = TreeNode{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1606,7 @@ func (x *TreeNode) String() string {
 func (*TreeNode) ProtoMessage() {}
 
 func (x *TreeNode) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1619,7 @@ func (x *TreeNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeNode.ProtoReflect.Descriptor instead.
 func (*TreeNode) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TreeNode) GetName() string {
@@ -1688,7 +1773,7 @@ type StartServicesRequest struct {
 
 func (x *StartServicesRequest) Reset() {
 	*x = StartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1785,7 @@ func (x *StartServicesRequest) String() string {
 func (*StartServicesRequest) ProtoMessage() {}
 
 func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1798,7 @@ func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesRequest.ProtoReflect.Descriptor instead.
 func (*StartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StartServicesRequest) GetNames() []string {
@@ -1745,7 +1830,7 @@ type StartServicesResponse struct {
 
 func (x *StartServicesResponse) Reset() {
 	*x = StartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1842,7 @@ func (x *StartServicesResponse) String() string {
 func (*StartServicesResponse) ProtoMessage() {}
 
 func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1855,7 @@ func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesResponse.ProtoReflect.Descriptor instead.
 func (*StartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 type StopServicesRequest struct {
@@ -1785,7 +1870,7 @@ type StopServicesRequest struct {
 
 func (x *StopServicesRequest) Reset() {
 	*x = StopServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +1882,7 @@ func (x *StopServicesRequest) String() string {
 func (*StopServicesRequest) ProtoMessage() {}
 
 func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +1895,7 @@ func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesRequest.ProtoReflect.Descriptor instead.
 func (*StopServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StopServicesRequest) GetNames() []string {
@@ -1849,7 +1934,7 @@ type StopServicesResponse struct {
 
 func (x *StopServicesResponse) Reset() {
 	*x = StopServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +1946,7 @@ func (x *StopServicesResponse) String() string {
 func (*StopServicesResponse) ProtoMessage() {}
 
 func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +1959,7 @@ func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesResponse.ProtoReflect.Descriptor instead.
 func (*StopServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 type RestartServicesRequest struct {
@@ -1888,7 +1973,7 @@ type RestartServicesRequest struct {
 
 func (x *RestartServicesRequest) Reset() {
 	*x = RestartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1900,7 +1985,7 @@ func (x *RestartServicesRequest) String() string {
 func (*RestartServicesRequest) ProtoMessage() {}
 
 func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1913,7 +1998,7 @@ func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesRequest.ProtoReflect.Descriptor instead.
 func (*RestartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RestartServicesRequest) GetNames() []string {
@@ -1945,7 +2030,7 @@ type RestartServicesResponse struct {
 
 func (x *RestartServicesResponse) Reset() {
 	*x = RestartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1957,7 +2042,7 @@ func (x *RestartServicesResponse) String() string {
 func (*RestartServicesResponse) ProtoMessage() {}
 
 func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1970,7 +2055,7 @@ func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesResponse.ProtoReflect.Descriptor instead.
 func (*RestartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 type PauseSupervisorRequest struct {
@@ -1982,7 +2067,7 @@ type PauseSupervisorRequest struct {
 
 func (x *PauseSupervisorRequest) Reset() {
 	*x = PauseSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2079,7 @@ func (x *PauseSupervisorRequest) String() string {
 func (*PauseSupervisorRequest) ProtoMessage() {}
 
 func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2092,7 @@ func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PauseSupervisorRequest) GetName() string {
@@ -2025,7 +2110,7 @@ type PauseSupervisorResponse struct {
 
 func (x *PauseSupervisorResponse) Reset() {
 	*x = PauseSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2037,7 +2122,7 @@ func (x *PauseSupervisorResponse) String() string {
 func (*PauseSupervisorResponse) ProtoMessage() {}
 
 func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2050,7 +2135,7 @@ func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 type ResumeSupervisorRequest struct {
@@ -2062,7 +2147,7 @@ type ResumeSupervisorRequest struct {
 
 func (x *ResumeSupervisorRequest) Reset() {
 	*x = ResumeSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2074,7 +2159,7 @@ func (x *ResumeSupervisorRequest) String() string {
 func (*ResumeSupervisorRequest) ProtoMessage() {}
 
 func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2087,7 +2172,7 @@ func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResumeSupervisorRequest) GetName() string {
@@ -2105,7 +2190,7 @@ type ResumeSupervisorResponse struct {
 
 func (x *ResumeSupervisorResponse) Reset() {
 	*x = ResumeSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2117,7 +2202,7 @@ func (x *ResumeSupervisorResponse) String() string {
 func (*ResumeSupervisorResponse) ProtoMessage() {}
 
 func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2130,7 +2215,7 @@ func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 type SignalServiceRequest struct {
@@ -2143,7 +2228,7 @@ type SignalServiceRequest struct {
 
 func (x *SignalServiceRequest) Reset() {
 	*x = SignalServiceRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2155,7 +2240,7 @@ func (x *SignalServiceRequest) String() string {
 func (*SignalServiceRequest) ProtoMessage() {}
 
 func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2168,7 +2253,7 @@ func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceRequest.ProtoReflect.Descriptor instead.
 func (*SignalServiceRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SignalServiceRequest) GetName() string {
@@ -2194,7 +2279,7 @@ type SignalServiceResponse struct {
 
 func (x *SignalServiceResponse) Reset() {
 	*x = SignalServiceResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2206,7 +2291,7 @@ func (x *SignalServiceResponse) String() string {
 func (*SignalServiceResponse) ProtoMessage() {}
 
 func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2219,7 +2304,7 @@ func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceResponse.ProtoReflect.Descriptor instead.
 func (*SignalServiceResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SignalServiceResponse) GetPid() int32 {
@@ -2238,7 +2323,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2250,7 +2335,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2263,7 +2348,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ShutdownRequest) GetNow() bool {
@@ -2281,7 +2366,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2378,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2391,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 // LogEntry is one line of a service.
@@ -2327,7 +2412,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2339,7 +2424,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2352,7 +2437,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2432,7 +2517,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2444,7 +2529,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2457,7 +2542,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StreamLogsRequest) GetServices() []string {
@@ -2512,7 +2597,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2609,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2622,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StreamLogsResponse) GetEntries() []*LogEntry {
@@ -2573,7 +2658,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2585,7 +2670,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2598,7 +2683,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -2684,7 +2769,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[35]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2696,7 +2781,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[35]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2709,7 +2794,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StreamEventsRequest) GetNames() []string {
@@ -2756,7 +2841,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[36]
+	mi := &file_bhnode_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2768,7 +2853,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[36]
+	mi := &file_bhnode_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2781,7 +2866,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StreamEventsResponse) GetEvents() []*Event {
@@ -2898,11 +2983,20 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12.\n" +
 	"\bservices\x18\x02 \x03(\v2\x12.bhnode.v1.ServiceR\bservices\x12*\n" +
 	"\x05state\x18\x03 \x01(\x0e2\x14.bhnode.v1.NodeStateR\x05state\x122\n" +
-	"\tisolation\x18\x04 \x01(\v2\x14.bhnode.v1.IsolationR\tisolation\"W\n" +
+	"\tisolation\x18\x04 \x01(\v2\x14.bhnode.v1.IsolationR\tisolation\"\xbb\x01\n" +
 	"\tIsolation\x12\x18\n" +
 	"\abackend\x18\x01 \x01(\tR\abackend\x12\x1a\n" +
 	"\btracking\x18\x02 \x01(\tR\btracking\x12\x14\n" +
-	"\x05whole\x18\x03 \x01(\bR\x05whole\"K\n" +
+	"\x05whole\x18\x03 \x01(\bR\x05whole\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12.\n" +
+	"\bproblems\x18\x05 \x03(\v2\x12.bhnode.v1.ProblemR\bproblems\x12\x1e\n" +
+	"\n" +
+	"unenforced\x18\x06 \x03(\tR\n" +
+	"unenforced\"C\n" +
+	"\aProblem\x12\x12\n" +
+	"\x04what\x18\x01 \x01(\tR\x04what\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\x12\x12\n" +
+	"\x04help\x18\x03 \x01(\tR\x04help\"K\n" +
 	"\x12WatchStatusRequest\x125\n" +
 	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\binterval\"{\n" +
 	"\x13WatchStatusResponse\x124\n" +
@@ -3085,7 +3179,7 @@ func file_bhnode_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_bhnode_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_bhnode_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                   // 0: bhnode.v1.NodeState
 	(ServiceState)(0),                // 1: bhnode.v1.ServiceState
@@ -3104,106 +3198,108 @@ var file_bhnode_v1_node_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),         // 14: bhnode.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),        // 15: bhnode.v1.GetStatusResponse
 	(*Isolation)(nil),                // 16: bhnode.v1.Isolation
-	(*WatchStatusRequest)(nil),       // 17: bhnode.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),      // 18: bhnode.v1.WatchStatusResponse
-	(*GetTreeRequest)(nil),           // 19: bhnode.v1.GetTreeRequest
-	(*GetTreeResponse)(nil),          // 20: bhnode.v1.GetTreeResponse
-	(*TreeNode)(nil),                 // 21: bhnode.v1.TreeNode
-	(*StartServicesRequest)(nil),     // 22: bhnode.v1.StartServicesRequest
-	(*StartServicesResponse)(nil),    // 23: bhnode.v1.StartServicesResponse
-	(*StopServicesRequest)(nil),      // 24: bhnode.v1.StopServicesRequest
-	(*StopServicesResponse)(nil),     // 25: bhnode.v1.StopServicesResponse
-	(*RestartServicesRequest)(nil),   // 26: bhnode.v1.RestartServicesRequest
-	(*RestartServicesResponse)(nil),  // 27: bhnode.v1.RestartServicesResponse
-	(*PauseSupervisorRequest)(nil),   // 28: bhnode.v1.PauseSupervisorRequest
-	(*PauseSupervisorResponse)(nil),  // 29: bhnode.v1.PauseSupervisorResponse
-	(*ResumeSupervisorRequest)(nil),  // 30: bhnode.v1.ResumeSupervisorRequest
-	(*ResumeSupervisorResponse)(nil), // 31: bhnode.v1.ResumeSupervisorResponse
-	(*SignalServiceRequest)(nil),     // 32: bhnode.v1.SignalServiceRequest
-	(*SignalServiceResponse)(nil),    // 33: bhnode.v1.SignalServiceResponse
-	(*ShutdownRequest)(nil),          // 34: bhnode.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 35: bhnode.v1.ShutdownResponse
-	(*LogEntry)(nil),                 // 36: bhnode.v1.LogEntry
-	(*StreamLogsRequest)(nil),        // 37: bhnode.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),       // 38: bhnode.v1.StreamLogsResponse
-	(*Event)(nil),                    // 39: bhnode.v1.Event
-	(*StreamEventsRequest)(nil),      // 40: bhnode.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),     // 41: bhnode.v1.StreamEventsResponse
-	(*timestamppb.Timestamp)(nil),    // 42: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 43: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 44: google.protobuf.Struct
+	(*Problem)(nil),                  // 17: bhnode.v1.Problem
+	(*WatchStatusRequest)(nil),       // 18: bhnode.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),      // 19: bhnode.v1.WatchStatusResponse
+	(*GetTreeRequest)(nil),           // 20: bhnode.v1.GetTreeRequest
+	(*GetTreeResponse)(nil),          // 21: bhnode.v1.GetTreeResponse
+	(*TreeNode)(nil),                 // 22: bhnode.v1.TreeNode
+	(*StartServicesRequest)(nil),     // 23: bhnode.v1.StartServicesRequest
+	(*StartServicesResponse)(nil),    // 24: bhnode.v1.StartServicesResponse
+	(*StopServicesRequest)(nil),      // 25: bhnode.v1.StopServicesRequest
+	(*StopServicesResponse)(nil),     // 26: bhnode.v1.StopServicesResponse
+	(*RestartServicesRequest)(nil),   // 27: bhnode.v1.RestartServicesRequest
+	(*RestartServicesResponse)(nil),  // 28: bhnode.v1.RestartServicesResponse
+	(*PauseSupervisorRequest)(nil),   // 29: bhnode.v1.PauseSupervisorRequest
+	(*PauseSupervisorResponse)(nil),  // 30: bhnode.v1.PauseSupervisorResponse
+	(*ResumeSupervisorRequest)(nil),  // 31: bhnode.v1.ResumeSupervisorRequest
+	(*ResumeSupervisorResponse)(nil), // 32: bhnode.v1.ResumeSupervisorResponse
+	(*SignalServiceRequest)(nil),     // 33: bhnode.v1.SignalServiceRequest
+	(*SignalServiceResponse)(nil),    // 34: bhnode.v1.SignalServiceResponse
+	(*ShutdownRequest)(nil),          // 35: bhnode.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 36: bhnode.v1.ShutdownResponse
+	(*LogEntry)(nil),                 // 37: bhnode.v1.LogEntry
+	(*StreamLogsRequest)(nil),        // 38: bhnode.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),       // 39: bhnode.v1.StreamLogsResponse
+	(*Event)(nil),                    // 40: bhnode.v1.Event
+	(*StreamEventsRequest)(nil),      // 41: bhnode.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),     // 42: bhnode.v1.StreamEventsResponse
+	(*timestamppb.Timestamp)(nil),    // 43: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 44: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 45: google.protobuf.Struct
 }
 var file_bhnode_v1_node_proto_depIdxs = []int32{
-	42, // 0: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
+	43, // 0: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
 	0,  // 1: bhnode.v1.GetNodeResponse.state:type_name -> bhnode.v1.NodeState
-	42, // 2: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
-	42, // 3: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
-	43, // 4: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
+	43, // 2: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
+	43, // 3: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
+	44, // 4: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
 	1,  // 5: bhnode.v1.Service.state:type_name -> bhnode.v1.ServiceState
 	2,  // 6: bhnode.v1.Service.health:type_name -> bhnode.v1.Health
 	9,  // 7: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
-	42, // 8: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
-	43, // 9: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
+	43, // 8: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
+	44, // 9: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
 	10, // 10: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
 	3,  // 11: bhnode.v1.Service.reason:type_name -> bhnode.v1.Reason
-	42, // 12: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
+	43, // 12: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
 	13, // 13: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
 	12, // 14: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
-	43, // 15: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
+	44, // 15: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
 	11, // 16: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
 	0,  // 17: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
 	16, // 18: bhnode.v1.GetStatusResponse.isolation:type_name -> bhnode.v1.Isolation
-	43, // 19: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
-	15, // 20: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
-	20, // 21: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
-	21, // 22: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
-	4,  // 23: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
-	1,  // 24: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
-	2,  // 25: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
-	43, // 26: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
-	21, // 27: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
-	43, // 28: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
-	3,  // 29: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
-	42, // 30: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	42, // 31: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
-	36, // 32: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
-	42, // 33: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
-	44, // 34: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
-	42, // 35: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
-	39, // 36: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
-	7,  // 37: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
-	14, // 38: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
-	17, // 39: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
-	19, // 40: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
-	22, // 41: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
-	24, // 42: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
-	26, // 43: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
-	28, // 44: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
-	30, // 45: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
-	32, // 46: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
-	34, // 47: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
-	5,  // 48: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
-	37, // 49: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
-	40, // 50: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
-	8,  // 51: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
-	15, // 52: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
-	18, // 53: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
-	20, // 54: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
-	23, // 55: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
-	25, // 56: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
-	27, // 57: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
-	29, // 58: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
-	31, // 59: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
-	33, // 60: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
-	35, // 61: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
-	6,  // 62: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
-	38, // 63: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
-	41, // 64: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
-	51, // [51:65] is the sub-list for method output_type
-	37, // [37:51] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	17, // 19: bhnode.v1.Isolation.problems:type_name -> bhnode.v1.Problem
+	44, // 20: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
+	15, // 21: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
+	21, // 22: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
+	22, // 23: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
+	4,  // 24: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
+	1,  // 25: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
+	2,  // 26: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
+	44, // 27: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
+	22, // 28: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
+	44, // 29: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
+	3,  // 30: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
+	43, // 31: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	43, // 32: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
+	37, // 33: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
+	43, // 34: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
+	45, // 35: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
+	43, // 36: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
+	40, // 37: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
+	7,  // 38: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
+	14, // 39: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
+	18, // 40: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
+	20, // 41: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
+	23, // 42: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
+	25, // 43: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
+	27, // 44: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
+	29, // 45: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
+	31, // 46: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
+	33, // 47: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
+	35, // 48: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
+	5,  // 49: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
+	38, // 50: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
+	41, // 51: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
+	8,  // 52: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
+	15, // 53: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
+	19, // 54: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
+	21, // 55: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
+	24, // 56: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
+	26, // 57: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
+	28, // 58: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
+	30, // 59: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
+	32, // 60: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
+	34, // 61: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
+	36, // 62: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
+	6,  // 63: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
+	39, // 64: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
+	42, // 65: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
+	52, // [52:66] is the sub-list for method output_type
+	38, // [38:52] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_bhnode_v1_node_proto_init() }
@@ -3214,16 +3310,16 @@ func file_bhnode_v1_node_proto_init() {
 	file_bhnode_v1_node_proto_msgTypes[4].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[5].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[6].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[16].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[32].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[35].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[17].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[33].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bhnode_v1_node_proto_rawDesc), len(file_bhnode_v1_node_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
