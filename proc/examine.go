@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -116,15 +119,49 @@ func RoomIn(path string) (uint64, error) {
 	return s.Bavail * uint64(s.Bsize), nil //nolint:gosec // not negative
 }
 
-// RunningOn returns the pid of the bhnode that holds a runtime directory, 0 for none.
-func RunningOn(dir string) int {
-	f, err := os.Open(dir + "/lock")
+// RunningOn tells whether a bhnode holds a runtime directory, and its pid, 0: unknown.
+// Who may not open its lock learns from the kernel's list of locks.
+func RunningOn(dir string) (pid int, runs bool) {
+	path := filepath.Join(dir, "lock")
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return lockedBy(path)
+	}
 	if err != nil {
-		return 0
+		return 0, false
 	}
 	defer func() { _ = f.Close() }()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		return readPid(dir + "/lock")
+		return readPid(path), true
 	}
-	return 0
+	return 0, false
+}
+
+// lockedBy looks for the lock of a file, which need not be readable.
+func lockedBy(path string) (pid int, locked bool) {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return 0, false
+	}
+	locks, _ := os.ReadFile("/proc/locks")
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
+	for line := range strings.Lines(string(locks)) { // 1: FLOCK ADVISORY WRITE PID DEVICE:INODE 0 EOF
+		words := strings.Fields(line)
+		if len(words) > 5 && words[1] == "FLOCK" && words[3] == "WRITE" && words[5] == file {
+			pid, _ = strconv.Atoi(words[4])
+			return pid, true
+		}
+	}
+	return 0, false
+}
+
+// MayMakeIn says why nothing can be made in a directory, without making anything.
+func MayMakeIn(dir string) error {
+	return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+}
+
+// FindGroup says why the node's group could not be found.
+func FindGroup(name string) error {
+	_, err := user.LookupGroup(name)
+	return err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -10,7 +9,6 @@ import (
 
 	"github.com/blackhole/bhnode/configs"
 	"github.com/blackhole/bhnode/proc"
-	"github.com/blackhole/bhnode/proto/client"
 )
 
 // The verdicts of a check.
@@ -63,7 +61,7 @@ func (a *app) doctor(ctx context.Context) error {
 	if err != nil {
 		return configError(err)
 	}
-	x := &examiner{cfg: cfg, machine: proc.Examine(), running: proc.RunningOn(cfg.Node.RuntimeDir)}
+	x := &examiner{cfg: cfg}
 	x.found(checkOK, "configuration", fmt.Sprintf("%s: %s", src, plural(len(x.enabled()), "service")), "")
 	for _, w := range cfg.Warnings {
 		x.found(checkWarning, "configuration", w, "")
@@ -79,61 +77,11 @@ func (a *app) doctor(ctx context.Context) error {
 	return a.tellFindings(src, x)
 }
 
-// lookAtNode asks the node that runs, if one does.
-func (a *app) lookAtNode(ctx context.Context, x *examiner) {
-	if x.running == 0 {
-		x.found(checkOK, "node", "none runs on "+x.cfg.Node.RuntimeDir, "")
-		return
-	}
-	x.found(checkOK, "node", fmt.Sprintf("bhnode runs on %s (pid %d)", x.cfg.Node.RuntimeDir, x.running), "")
-	err := a.withNode(ctx, func(ctx context.Context, node *client.Client) error {
-		_, err := getStatus(ctx, node)
-		return err
-	})
-	if err != nil {
-		text := err.Error()
-		hint := "see its log in " + x.cfg.Logs.Dir
-		if failed, ok := errors.AsType[*exitError](err); ok && failed.hint != "" {
-			hint = failed.hint
-		}
-		x.found(checkError, "node", "it does not answer: "+text, hint)
-	}
-}
-
-func (a *app) tellFindings(src configs.Source, x *examiner) error {
-	if a.json() {
-		out := doctorJSON{Config: src.String(), Node: x.cfg.Node.Name, Checks: x.findings, Services: []doctoredServices{}}
-		for _, s := range x.enabled() {
-			d := doctoredServices{Name: s.Name, Limits: []limitJSON{}}
-			for _, e := range x.machine.Enforcement(&s.ServiceSpec) {
-				d.Limits = append(d.Limits, limitJSON{e.Limit, e.Value, orNull(e.By), orNull(e.Why), orNull(e.Help)})
-			}
-			out.Services = append(out.Services, d)
-		}
-		if err := printJSON(a.out, out); err != nil {
-			return err
-		}
-		return x.verdict()
-	}
-	for _, f := range x.findings {
-		look := map[string]struct {
-			style         style
-			symbol, ascii string
-		}{checkOK: {styleGood, "✓", "ok"}, checkWarning: {styleWorking, "!", "!!"}, checkError: {styleBad, "✗", "XX"}}[f.Status]
-		a.out.printf("%s %s  %s\n", a.out.paint(look.style, fmt.Sprintf("%-2s", a.out.pick(look.symbol, look.ascii))),
-			a.out.paint(styleBold, fmt.Sprintf("%-13s", f.Name)), safeText(f.Message))
-		if f.Hint != "" {
-			a.out.printf("   %13s  %s\n", "", a.out.paint(styleDim, a.out.pick("→ ", "-> ")+safeText(f.Hint)))
-		}
-	}
-	return x.verdict()
-}
-
 // examiner looks at a machine with the eyes of a configuration.
 type examiner struct {
 	cfg      *configs.Config
-	machine  *proc.Examination
-	running  int // the pid of the bhnode that runs it, 0: none
+	machine  machine
+	running  bool // a node does, with this runtime_dir
 	findings []finding
 }
 
@@ -181,35 +129,22 @@ func (x *examiner) kernel() {
 	}
 }
 
-// isolation tells how services are held and killed.
+// isolation tells how services are held and killed. What a limit lacks is told with it.
 func (x *examiner) isolation() {
 	i := x.machine.Isolation()
+	if i.Backend == "" {
+		return // the node does not tell
+	}
 	status, text := checkOK, fmt.Sprintf("%s: services are tracked by %s", i.Backend, i.Tracking)
 	if !i.Whole {
 		status = checkWarning
 	}
 	x.found(status, "isolation", text, "")
 	for _, p := range i.Problems {
-		if p.What != "" && !x.limitIsSet(p.What) {
-			continue // nobody asks for it
-		}
-		x.found(checkWarning, "isolation", fmt.Sprintf("no %s: %s", p.What, p.Why), p.Help)
-	}
-}
-
-// limitIsSet tells whether a service sets that limit; what is no limit is always wanted.
-func (x *examiner) limitIsSet(key string) bool {
-	known := false
-	for _, s := range x.enabled() {
-		l := s.Limits
-		set := map[string]int{"cpu_percent": l.CPUPercent, "memory_mb": l.MemoryMB, "io_weight": l.IOWeight, "processes": l.Processes}
-		n, isLimit := set[key]
-		known = known || isLimit
-		if n > 0 {
-			return true
+		if !proc.IsLimit(p.What) {
+			x.found(checkWarning, "isolation", fmt.Sprintf("no %s: %s", p.What, p.Why), p.Help)
 		}
 	}
-	return !known
 }
 
 func (x *examiner) limits() {

@@ -23,7 +23,7 @@ func (x *examiner) directories() {
 	seen := map[string]bool{}
 	for _, d := range []struct {
 		key, path string
-		private   bool // others may not write there
+		private   bool // bhnode refuses one that others may write
 	}{
 		{"runtime_dir", x.cfg.Node.RuntimeDir, true}, {"data_dir", x.cfg.Node.DataDir, false}, {"logs.dir", x.cfg.Logs.Dir, false},
 	} {
@@ -34,6 +34,9 @@ func (x *examiner) directories() {
 		if what, hint := badDirectory(d.path, d.private); what != "" {
 			x.found(checkError, "directories", fmt.Sprintf("%s %s: %s", d.key, d.path, what), hint)
 			continue
+		}
+		if info, err := os.Stat(d.path); err == nil && writtenByOthers(info) {
+			x.found(checkWarning, "directories", fmt.Sprintf("%s %s may be written by others (mode %v)", d.key, d.path, info.Mode().Perm()), "chmod go-w "+d.path)
 		}
 		room, err := proc.RoomIn(existing(d.path))
 		switch {
@@ -57,7 +60,10 @@ func existing(path string) string {
 	}
 }
 
-// badDirectory says why a directory cannot be used or made.
+func writtenByOthers(info fs.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }
+
+// badDirectory says why a directory cannot be used or made. It makes nothing to learn
+// that: a node may be at work in there.
 func badDirectory(path string, private bool) (what, hint string) {
 	at := existing(path)
 	info, err := os.Stat(at)
@@ -67,10 +73,10 @@ func badDirectory(path string, private bool) (what, hint string) {
 	if !info.IsDir() {
 		return at + " is no directory", "name another place"
 	}
-	if trial, err := os.MkdirTemp(at, ".bhnode-doctor"); err != nil {
-		return "nothing can be made there: " + bare(err).Error(), fmt.Sprintf("chown or chmod %s, or name another place", at)
-	} else if err := os.Remove(trial); err != nil {
-		return err.Error(), ""
+	if err := proc.MayMakeIn(at); errors.Is(err, syscall.EROFS) {
+		return "its file system is read-only", "name another place"
+	} else if err != nil {
+		return fmt.Sprintf("nothing can be made in %s: %v", at, err), fmt.Sprintf("chown or chmod %s, or name another place", at)
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !private || at != path || !ok {
@@ -79,18 +85,10 @@ func badDirectory(path string, private bool) (what, hint string) {
 	if !isOurs(int(st.Uid)) {
 		return fmt.Sprintf("belongs to user %d", st.Uid), "chown it, or name another place"
 	}
-	if info.Mode().Perm()&0o022 != 0 {
+	if writtenByOthers(info) {
 		return fmt.Sprintf("may be written by others (mode %v)", info.Mode().Perm()), "chmod go-w " + path
 	}
 	return "", ""
-}
-
-// bare is the reason of an error that names a path already told.
-func bare(err error) error {
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		return errno
-	}
-	return err
 }
 
 // programs looks for what services run, and as whom.
@@ -110,6 +108,11 @@ func (x *examiner) programs() {
 			x.found(checkError, "users", fmt.Sprintf("%s: %v", s.Name, err), "run bhnode as root, or mend services."+s.Name+".user")
 		}
 	}
+	if g := x.cfg.Node.Group; g != "" && os.Geteuid() == 0 {
+		if err := proc.FindGroup(g); err != nil {
+			x.found(checkWarning, "users", fmt.Sprintf("node.group: %v: nobody but root and their own users reaches the services' sockets", err), "groupadd "+g)
+		}
+	}
 	if bad == 0 {
 		x.found(checkOK, "programs", fmt.Sprintf("of %s found", plural(len(x.enabled()), "service")), "")
 	}
@@ -118,7 +121,7 @@ func (x *examiner) programs() {
 // endpoints looks whether somebody else listens where services are to. While the node
 // runs it is them.
 func (x *examiner) endpoints(ctx context.Context) {
-	if x.running != 0 {
+	if x.running {
 		return
 	}
 	taken, asked := 0, 0

@@ -99,6 +99,16 @@ func (s *screen) fit(line string) string {
 	return ansi.Truncate(line, width, s.pick("…", "~"))
 }
 
+// wrap breaks plain text into lines that fit on the terminal right of an indent.
+func (s *screen) wrap(text string, indent int) []string {
+	const narrowest = 20 // what is narrower helps nobody
+	width, _ := s.size()
+	if width <= 0 {
+		return []string{text}
+	}
+	return strings.Split(ansi.Wrap(text, max(width-indent, narrowest), ""), "\n")
+}
+
 // block is a few lines at the end of a terminal that are drawn again and again;
 // what is printed between erase and draw scrolls by above them.
 type block struct {
