@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -108,6 +109,23 @@ func OpenFilesLimit() uint64 {
 		return 0
 	}
 	return l.Max
+}
+
+// TasksLimit is how many processes and threads the kernel allows all of bhnode's services
+// together, and what says so.
+func TasksLimit() (limit uint64, by string) {
+	limit = math.MaxUint64
+	for _, name := range []string{"kernel.pid_max", "kernel.threads-max"} {
+		data, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(name, ".", "/"))
+		if n, parseErr := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64); err == nil && parseErr == nil && n < limit {
+			limit, by = n, name
+		}
+	}
+	var l unix.Rlimit
+	if os.Geteuid() != 0 && unix.Getrlimit(unix.RLIMIT_NPROC, &l) == nil && l.Cur < limit { // root is not bound by it
+		limit, by = l.Cur, "ulimit -u"
+	}
+	return limit, by
 }
 
 // RoomIn returns the bytes that are free, for who is not root, on the disk of a path.

@@ -74,6 +74,7 @@ func (a *app) doctor(ctx context.Context) error {
 	x.programs()
 	x.endpoints(ctx)
 	x.openFiles()
+	x.tasks()
 	return a.tellFindings(src, x)
 }
 
@@ -178,6 +179,27 @@ func (x *examiner) openFiles() {
 		return
 	}
 	x.found(checkOK, "open files", text, "")
+}
+
+// tasksEach is how many processes and threads a service is reckoned with that sets no
+// limit; bhnode itself needs about tasksOwn.
+const (
+	tasksEach = 10
+	tasksOwn  = 50
+)
+
+// tasks looks whether the machine has room for the processes of all services.
+func (x *examiner) tasks() {
+	need := uint64(tasksOwn)
+	for _, s := range x.enabled() {
+		need += uint64(max(s.Limits.Processes, tasksEach))
+	}
+	limit, by := proc.TasksLimit()
+	if limit < need {
+		x.found(checkWarning, "processes", fmt.Sprintf("%d allowed (%s), about %d needed", limit, by, need), "raise "+by)
+		return
+	}
+	x.found(checkOK, "processes", fmt.Sprintf("%d allowed, about %d needed", limit, need), "")
 }
 
 // isOurs tells whether a directory belongs to who would run the node.
