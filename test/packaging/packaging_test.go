@@ -71,6 +71,13 @@ func TestTheUnitDoesWhatBhnodeNeeds(t *testing.T) {
 			t.Errorf("%s is %q, want %s", key, got, want)
 		}
 	}
+	for _, key := range []string{
+		"OOMScoreAdjust", "NoNewPrivileges", "PrivateTmp", "ProtectSystem", "ProtectHome", "SystemCallFilter", "CapabilityBoundingSet", "User",
+	} {
+		if got := service[key]; got != nil {
+			t.Errorf("%s is %q, which every service would inherit", key, got)
+		}
+	}
 	cfg := shipped(t)
 	stop, err := time.ParseDuration(service["TimeoutStopSec"][0])
 	if err != nil || stop <= cfg.Node.ShutdownTimeout {
