@@ -29,15 +29,15 @@ func TestGuests(t *testing.T) {
 	for name, g := range map[string]guest{
 		"proc on cgroup v2": {
 			groups: "v2", disk: true, env: []string{"BHNODE_TEST_DISK=vda", "BHNODE_TEST_DISK_DIR=/data"},
-			files: map[string]string{"proc.test": proc}, command: []string{"./proc.test", "-test.v", "-test.timeout=15m"},
+			files: map[string]string{"proc.test": proc}, command: []string{"./proc.test", "-test.v", "-test.timeout=9m"},
 		},
-		"proc on cgroup v1":     {groups: "v1", files: map[string]string{"proc.test": proc}, command: []string{"./proc.test", "-test.v", "-test.timeout=15m"}},
-		"proc without groups":   {groups: "none", files: map[string]string{"proc.test": proc}, command: []string{"./proc.test", "-test.v", "-test.timeout=15m"}},
+		"proc on cgroup v1":     {groups: "v1", files: map[string]string{"proc.test": proc}, command: []string{"./proc.test", "-test.v", "-test.timeout=9m"}},
+		"proc without groups":   {groups: "none", files: map[string]string{"proc.test": proc}, command: []string{"./proc.test", "-test.v", "-test.timeout=9m"}},
 		"bhnode on cgroup v2":   endToEnd("v2", program, e2e),
 		"bhnode without groups": endToEnd("none", program, e2e),
 	} {
 		t.Run(name, func(t *testing.T) {
-			g.timeout = 20 * time.Minute
+			g.timeout = 10 * time.Minute
 			code, output := g.boot(t)
 			for _, line := range regexp.MustCompile(`(?m)^ *--- (?:SKIP|FAIL).*\n.*`).FindAllString(output, -1) {
 				t.Log(line)
@@ -54,7 +54,7 @@ func endToEnd(groups, program, e2e string) guest {
 	return guest{
 		groups: groups, env: []string{"BHNODE_TEST_PROGRAM=/vm/bhnode"},
 		files:   map[string]string{"bhnode": program, "e2e.test": e2e},
-		command: []string{"./e2e.test", "-test.v", "-test.run=" + isolation, "-test.timeout=15m"},
+		command: []string{"./e2e.test", "-test.v", "-test.run=" + isolation, "-test.timeout=9m"},
 	}
 }
 
