@@ -27,8 +27,10 @@ type Config struct {
 	// Past is what the bhnode before this one had decided; nil: it has ended, or there was
 	// none. The node goes on from there.
 	Past *Past
-	// Upgraded: this program was put in the place of another one that ran the node.
-	Upgraded bool
+	// Takeover is the notice that tells of a Past ("": NodeAdopted), TakeoverCause what
+	// brought it about.
+	Takeover      string
+	TakeoverCause uint64
 	// Services are all services of the configuration in its order, the disabled
 	// ones too.
 	Services          []Service

@@ -33,6 +33,9 @@ type Control struct {
 	// Successor checks a program and has it put in the place of this one soon after; nil: that
 	// is not possible.
 	Successor func(ctx context.Context, binary string) (version string, err error)
+	// Reloader brings the changed configuration into force, or with dry only says what would
+	// change; nil: that is not possible.
+	Reloader func(ctx context.Context, dry bool, who string) (*bhnodev1.ReloadResponse, error)
 }
 
 // NewControl returns the API of a node.
@@ -228,6 +231,21 @@ func (s *Control) Upgrade(ctx context.Context, r *bhnodev1.UpgradeRequest) (*bhn
 	}
 	s.node.system.Root.Send(s.node.root.pid, noteUpgrade{who: who(ctx), text: "upgrade --binary " + r.GetBinary()})
 	return &bhnodev1.UpgradeResponse{Version: version}, nil
+}
+
+// Reload implements the API.
+func (s *Control) Reload(ctx context.Context, r *bhnodev1.ReloadRequest) (*bhnodev1.ReloadResponse, error) {
+	if s.Reloader == nil {
+		return nil, status.Error(codes.FailedPrecondition, "this node cannot be reloaded")
+	}
+	resp, err := s.Reloader(ctx, r.GetDryRun(), who(ctx))
+	return resp, toStatus(err)
+}
+
+// AbandonReload implements the API.
+func (s *Control) AbandonReload(ctx context.Context, _ *bhnodev1.AbandonReloadRequest) (*bhnodev1.AbandonReloadResponse, error) {
+	reloading, err := s.node.Abandon(ctx, who(ctx), "reload --abandon", "was called off by "+who(ctx))
+	return &bhnodev1.AbandonReloadResponse{Reloading: reloading}, toStatus(err)
 }
 
 // operate sends an operator's command to root and waits for its answer.

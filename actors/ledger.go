@@ -38,10 +38,12 @@ func (l *ledger) open(p *Past) {
 		l.base = p.base
 		l.steps, err = cfg.State.Continue()
 	} else {
-		l.base = base{Version: PastVersion, Boot: cfg.Boot, Tree: cfg.Spec, Processes: processesOf(cfg), Options: l.node.options()}
+		l.base = base{
+			Version: PastVersion, Boot: cfg.Boot, Tree: cfg.Spec, Processes: processesOf(cfg), Services: digestsOf(cfg), Options: l.node.options(),
+		}
 		if p != nil {
 			mem, _ := p.machine.Memory()
-			l.base.Memory = &mem
+			l.base.Memory, l.base.Older = &mem, p.base.Older
 		}
 		var text []byte
 		if text, err = json.Marshal(l.base); err == nil {

@@ -67,6 +67,22 @@ type (
 	}
 	// noteUpgrade writes down that an operator asked for another program.
 	noteUpgrade struct{ who, text string }
+	// noteReload writes down that an operator asked for a reload; the answer is its number.
+	noteReload struct {
+		who, text string
+		reply     chan<- uint64
+	}
+	// park stops services that another configuration lacks.
+	park struct {
+		ids   []supervision.ChildID
+		cause uint64
+		reply chan<- error
+	}
+	// abandon gives a reload up; the answer is whether there is one.
+	abandon struct {
+		who, text, why string
+		reply          chan<- bool
+	}
 )
 
 // service → itself, from goroutines and timers.

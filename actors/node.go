@@ -64,6 +64,7 @@ type nodeContext struct {
 	finishing sync.WaitGroup // what goes on after its actor has stopped
 	booted    chan supervision.Booted
 	ended     chan Outcome
+	reloaded  chan supervision.RolledOut
 	once      sync.Once // of ended
 	closing   sync.Once
 }
@@ -93,7 +94,7 @@ func Start(cfg Config, backend Backend) (*Node, error) {
 func newContext(cfg Config, backend Backend) (*nodeContext, error) {
 	n := &nodeContext{
 		cfg: cfg, backend: backend, system: newSystem(cfg.Log), log: cfg.Log, started: time.Now(), turnAt: turnSize,
-		booted: make(chan supervision.Booted, 1), ended: make(chan Outcome, 1),
+		booted: make(chan supervision.Booted, 1), ended: make(chan Outcome, 1), reloaded: make(chan supervision.RolledOut, 1),
 	}
 	n.journalPID = actor.NewPID(n.system.Address(), recordsName+"/"+journalName)
 	err := n.openJournal()
@@ -227,6 +228,13 @@ func (n *nodeContext) spawnTop(name string, a actor.Actor, failed func(reason an
 func (n *nodeContext) tellBooted(b supervision.Booted) {
 	select {
 	case n.booted <- b:
+	default: // it was told before
+	}
+}
+
+func (n *nodeContext) tellReloaded(r supervision.RolledOut) {
+	select {
+	case n.reloaded <- r:
 	default: // it was told before
 	}
 }

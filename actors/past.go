@@ -1,14 +1,10 @@
 package actors
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/blackhole/bhnode/proc/state"
@@ -17,14 +13,16 @@ import (
 
 // PastVersion is that of what is kept for the next life. A bhnode reads its own and the
 // one before.
-const PastVersion = 1
+const PastVersion = 2
 
 // base is where the steps that are kept begin.
 type base struct {
 	Version   int
 	Boot      string // of the machine: no process survives another
 	Tree      supervision.SupervisorSpec
-	Processes map[supervision.ChildID]string // a digest of what each service runs
+	Processes map[supervision.ChildID]string // a digest of how each service runs; in version 1 of how it is watched too
+	Services  map[supervision.ChildID]digest // and what else there is to know of it
+	Older     map[supervision.ChildID]older  // lives that run as an earlier configuration had it
 	Options   supervision.Options
 	Memory    *supervision.Memory `json:",omitempty"` // nil: nothing has happened yet
 }
@@ -41,7 +39,7 @@ var kinds = map[string]func(json.RawMessage) (supervision.Event, error){
 	"Boot": event[supervision.Boot], "Resume": event[supervision.Resume], "ChildAdopted": event[supervision.ChildAdopted],
 	"ChildStarted": event[supervision.ChildStarted], "ChildReady": event[supervision.ChildReady], "ChildHealth": event[supervision.ChildHealth],
 	"ChildExited": event[supervision.ChildExited], "ChildIgnored": event[supervision.ChildIgnored], "ChildStuck": event[supervision.ChildStuck],
-	"SupervisorCrashed": event[supervision.SupervisorCrashed], "BackoffOver": event[supervision.BackoffOver],
+	"Abandon": event[supervision.Abandon], "SupervisorCrashed": event[supervision.SupervisorCrashed], "BackoffOver": event[supervision.BackoffOver],
 	"Operate": event[supervision.Operate], "ShutDown": event[supervision.ShutDown], "KillAll": event[supervision.KillAll], "Note": event[supervision.Note],
 }
 
@@ -86,7 +84,8 @@ type Past struct {
 	lives   map[supervision.ChildID]uint64
 	notices []eventRecord         // all since the base; the journal may lack the last of them
 	changed bool                  // it was fitted to another configuration
-	restart []supervision.ChildID // those that are to run otherwise
+	rollout supervision.Rollout   // how that comes into force
+	limits  []supervision.ChildID // lives with other limits than they began with
 }
 
 // Recall finds out what the bhnode before this one had decided, from what it kept. It
@@ -133,40 +132,6 @@ func Recall(kept *state.Store, boot string) (*Past, error) {
 	return p, nil
 }
 
-// Fit makes what was decided that of another configuration, where it is another one: a
-// service that is to run as before runs on, all else of it is given up.
-func (p *Past) Fit(c *Config) error {
-	earlier, now := p.base.Processes, processesOf(c)
-	differs := func(id supervision.ChildID) bool { return now[id] == "" || now[id] != earlier[id] }
-	same := len(now) == len(earlier)
-	for id := range now {
-		same = same && !differs(id)
-	}
-	tree, err := json.Marshal(c.Spec)
-	if err != nil {
-		return err
-	}
-	before, err := json.Marshal(p.base.Tree)
-	if err != nil {
-		return err
-	}
-	if same && bytes.Equal(tree, before) {
-		return nil
-	}
-	mem, _ := p.machine.Memory()
-	p.base.Tree, p.base.Processes, p.changed = c.Spec, now, true
-	p.base.Options.BestEffort, p.base.Options.MaxParallelStarts = c.BestEffort, c.MaxParallelStarts
-	p.machine = supervision.Restore(c.Tree, p.base.Options, mem.Onto(differs))
-	p.lives = p.machine.Lives()
-	for id := range p.lives {
-		if differs(id) {
-			p.restart = append(p.restart, id)
-		}
-	}
-	slices.Sort(p.restart)
-	return nil
-}
-
 // Lives are the incarnations that are to be taken over, by service.
 func (p *Past) Lives() map[string]uint64 {
 	lives := map[string]uint64{}
@@ -174,22 +139,4 @@ func (p *Past) Lives() map[string]uint64 {
 		lives[string(id)] = inc
 	}
 	return lives
-}
-
-// processesOf digests what each service runs, and how it is watched.
-func processesOf(c *Config) map[supervision.ChildID]string {
-	all := map[supervision.ChildID]string{}
-	for i := range c.Services {
-		s := &c.Services[i]
-		if !s.Enabled {
-			continue
-		}
-		text, err := json.Marshal(struct{ Spec, Health any }{s.Spec, s.Health})
-		if err != nil {
-			continue // then it is another one than before
-		}
-		sum := sha256.Sum256(text)
-		all[supervision.ChildID(s.Spec.Name)] = hex.EncodeToString(sum[:])
-	}
-	return all
 }

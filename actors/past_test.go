@@ -34,7 +34,7 @@ func (r *rig) next(cfg Config, missing ...string) *rig {
 		r.t.Fatalf("recalled is %v, %v", past, err)
 	}
 	cfg.State, cfg.Boot, cfg.Past = store, "boot", past
-	if err := past.Fit(&cfg); err != nil {
+	if err := past.Fit(&cfg, Fitting{}); err != nil {
 		r.t.Fatal(err)
 	}
 	back := newFake(r.t)

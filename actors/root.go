@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,6 +81,13 @@ func (r *rootActor) Receive(c actor.Context) {
 		r.deliver(c, m.id, m)
 	case noteUpgrade:
 		r.noteCommand(c, m.text, m.who)
+	case noteReload:
+		m.reply <- r.noteCommand(c, m.text, m.who)
+	case park:
+		r.park(c, m)
+	case abandon:
+		r.step(c, supervision.Abandon{Cause: r.noteCommand(c, m.text, m.who), Why: m.why})
+		m.reply <- r.machine.Reloading()
 	case kept:
 		r.holds.kept(c, m)
 	case baseWritten:
@@ -94,22 +103,30 @@ func (r *rootActor) begin(c actor.Context) {
 		r.recordPast(c, past.notices)
 	}
 	r.ledger.open(past)
-	kind := supervision.NodeStarting
+	kind, message := supervision.NodeStarting, r.node.cfg.Source
 	if past != nil {
-		kind = supervision.NodeAdopted
-		if r.node.cfg.Upgraded {
-			kind = supervision.NodeUpgraded
-		}
+		kind = cmp.Or(r.node.cfg.Takeover, supervision.NodeAdopted)
 	}
-	cause := r.note(c, supervision.Notice{Type: kind, Message: r.node.cfg.Source, Attrs: []supervision.Attr{
+	cause := r.note(c, supervision.Notice{Type: kind, Message: message, Cause: r.node.cfg.TakeoverCause, Attrs: []supervision.Attr{
 		{Key: "version", Value: r.node.cfg.Version}, {Key: "boot_order", Value: r.node.cfg.Tree.Waves},
 	}})
-	r.noteLimits(c, cause)
-	if past != nil {
-		r.step(c, supervision.Resume{Cause: cause, Changed: past.changed, Restart: past.restart})
-	} else {
+	if past == nil {
+		r.noteLimits(c, cause, r.node.services.all())
 		r.step(c, supervision.Boot{Cause: cause})
+		return
 	}
+	var limited []*service
+	for _, s := range r.node.services.all() {
+		if kind != supervision.NodeReloading || slices.Contains(past.limits, supervision.ChildID(s.Spec.Name)) {
+			limited = append(limited, s)
+		}
+	}
+	r.noteLimits(c, cause, limited)
+	resume := supervision.Resume{Cause: cause, Changed: past.changed}
+	if past.changed {
+		resume.Rollout = &past.rollout
+	}
+	r.step(c, resume)
 }
 
 // recordPast writes what the journal lacks of what was decided.
@@ -137,8 +154,8 @@ func (r *rootActor) note(c actor.Context, n supervision.Notice) uint64 {
 
 // noteLimits writes down, for each service that has limits, what becomes of them on
 // this machine.
-func (r *rootActor) noteLimits(c actor.Context, cause uint64) {
-	for _, s := range r.node.services.all() {
+func (r *rootActor) noteLimits(c actor.Context, cause uint64, services []*service) {
+	for _, s := range services {
 		if len(s.limits) == 0 {
 			continue
 		}
@@ -200,6 +217,8 @@ func (r *rootActor) carryOut(c actor.Context, cmd supervision.Command) {
 		r.holds.keep(c, m.Holds)
 	case supervision.Booted:
 		r.node.tellBooted(m)
+	case supervision.RolledOut:
+		r.node.tellReloaded(m)
 	case supervision.Ended:
 		r.ledger.discard()
 		r.node.tellEnded(Outcome{Ended: m})
@@ -255,6 +274,13 @@ func (r *rootActor) operate(c actor.Context, m operate) {
 		delete(r.calls, id)
 		r.holds.answer(m.reply, nil)
 	}
+}
+
+// park stops the services that are about to leave the tree.
+func (r *rootActor) park(c actor.Context, m park) {
+	r.lastID++
+	r.calls[r.lastID] = m.reply
+	r.step(c, supervision.Operate{Call: r.lastID, Op: supervision.OpPark, IDs: m.ids, Cause: m.cause})
 }
 
 func (r *rootActor) shutdown(c actor.Context, m shutdown) {

@@ -40,13 +40,15 @@ type life struct {
 	empty    bool      // nothing of it is alive
 	checking bool      // a check is under way
 	overdue  time.Time // when start_period was over; zero: it is not
-	health   *supervision.Health
-	probes   int
-	ordered  bool               // supervision ordered the stop
-	why      supervision.Reason // of that order
-	verdict  *supervision.ChildExited
-	shutdown supervision.Shutdown
-	detail   Detail
+	// confirming: its first verdict as it is watched now is still to be told.
+	confirming bool
+	health     *supervision.Health
+	probes     int
+	ordered    bool               // supervision ordered the stop
+	why        supervision.Reason // of that order
+	verdict    *supervision.ChildExited
+	shutdown   supervision.Shutdown
+	detail     Detail
 
 	startDue, stopDue, checkDue alarm
 }

@@ -52,6 +52,7 @@ func (w *worker) goOn(c actor.Context, m supervision.AdoptChild) {
 		return
 	}
 	w.stage, w.health = supervision.Running, supervision.ResumeHealth(w.svc.Health, m.Healthy)
+	w.confirming = m.Confirm
 	if w.svc.Spec.Probe.Type != proc.ProbeNone && w.latch() == nil {
 		w.probe(c)
 	}

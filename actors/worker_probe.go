@@ -132,9 +132,13 @@ func (w *worker) probed(c actor.Context, m probed) {
 		return
 	}
 	w.checkDue.set(c, w.health.Interval(w.probes), probeDue{w.inc})
-	if changed {
+	switch {
+	case changed:
 		w.healthChanged(c)
+	case w.confirming && verdict == supervision.Good:
+		w.tell(c, supervision.ChildHealth{ID: w.spec.ID, Incarnation: w.inc, Healthy: true})
 	}
+	w.confirming = w.confirming && verdict != supervision.Good
 }
 
 // finalCheck judges a start by a check that has failed after start_period, if it
@@ -158,7 +162,7 @@ func (w *worker) healthChanged(c actor.Context) {
 		text = fmt.Sprintf("%d checks in a row failed: %s", w.detail.Failures, w.detail.LastError)
 	}
 	w.tell(c, supervision.ChildHealth{ID: w.spec.ID, Incarnation: w.inc, Healthy: healthy, Detail: text})
-	if !healthy && w.svc.Health.OnUnhealthy == supervision.RestartUnhealthy {
+	if !healthy && !w.confirming && w.svc.Health.OnUnhealthy == supervision.RestartUnhealthy {
 		w.condemn(c, supervision.ReasonProbe, text)
 	}
 }

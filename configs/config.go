@@ -32,8 +32,10 @@ type Config struct {
 	// with mode 0700 before anything is put into them; nil with a file.
 	PrivateDirs []string
 
+	text   string            // as it was read
 	root   *branch           // the tree as the file has it, disabled services included
 	masked map[string]string // what is shown instead of a value, by path
+	files  map[string]string // what was read, by path
 }
 
 // Node is the node as a whole.
@@ -126,6 +128,7 @@ func (d *decoder) decode(src Source, data string) (*Config, error) {
 	if len(d.errs) > 0 {
 		return nil, inFileOrder(d.errs)
 	}
+	c.text, c.files = data, d.machine.files.others(src.Path)
 	return c, nil
 }
 
@@ -178,6 +181,21 @@ func (d *decoder) document(c *Config, doc *node) {
 // ControlSocket returns the path of the control socket. It reads nothing else, so
 // that a client reaches its node although the rest of the file is wrong.
 func ControlSocket(src Source, getenv func(string) (string, bool)) (string, error) {
+	return leniently(src, getenv, func(d *decoder, top *object) string {
+		runtimeDir := top.lenient("node").filePath("runtime_dir", d.defaultRuntimeDir(), d.socketBase)
+		return top.lenient("control").filePath("socket", filepath.Join(runtimeDir, "bhnode.sock"), d.socketBase)
+	})
+}
+
+// DataDir returns the directory of the node's data, in the same way.
+func DataDir(src Source, getenv func(string) (string, bool)) (string, error) {
+	return leniently(src, getenv, func(d *decoder, top *object) string {
+		return top.lenient("node").filePath("data_dir", filepath.Join(d.base, "data"), d.base)
+	})
+}
+
+// leniently reads one path of a file that may be wrong elsewhere.
+func leniently(src Source, getenv func(string) (string, bool), read func(*decoder, *object) string) (string, error) {
 	m, err := thisMachine(getenv)
 	if err != nil {
 		return "", err
@@ -192,13 +210,11 @@ func ControlSocket(src Source, getenv func(string) (string, bool)) (string, erro
 		return "", inFileOrder(d.errs)
 	}
 	d.errs = nil
-	top := &object{d: d, node: root}
-	runtimeDir := top.lenient("node").filePath("runtime_dir", d.defaultRuntimeDir(), d.socketBase)
-	socket := top.lenient("control").filePath("socket", filepath.Join(runtimeDir, "bhnode.sock"), d.socketBase)
+	path := read(d, &object{d: d, node: root})
 	if len(d.errs) > 0 {
 		return "", inFileOrder(d.errs)
 	}
-	return socket, nil
+	return path, nil
 }
 
 // lenient returns the mapping under a key, an empty one if it is none.

@@ -17,6 +17,7 @@ type machine struct {
 	uid        int
 	hostname   string
 	executable string // bhnode's own, for the default command
+	files      *files // that were read, or are to be read from a Snapshot
 }
 
 func thisMachine(getenv func(string) (string, bool)) (machine, error) {
@@ -28,7 +29,7 @@ func thisMachine(getenv func(string) (string, bool)) (machine, error) {
 	if err != nil {
 		return machine{}, fmt.Errorf("cannot find bhnode's own executable: %w", err)
 	}
-	return machine{getenv: getenv, uid: os.Getuid(), hostname: hostname, executable: executable}, nil
+	return machine{getenv: getenv, uid: os.Getuid(), hostname: hostname, executable: executable, files: &files{}}, nil
 }
 
 // directory returns an XDG directory: what the variable names, if that is an

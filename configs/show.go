@@ -24,6 +24,12 @@ type sheet struct {
 // expanded, secrets masked with ***. Without secrets it reads as the
 // configuration it shows.
 func (c *Config) Show() string {
+	var e emitter
+	e.block(c.sheet(), 0)
+	return e.String()
+}
+
+func (c *Config) sheet() *node {
 	top := sheet{c: c, n: &node{kind: mapKind}}
 	top.raw("version", "1")
 	c.showNode(top.child("node"))
@@ -39,9 +45,7 @@ func (c *Config) Show() string {
 	if c.root.listed > 0 {
 		top.put("tree", c.showTree(c.root))
 	}
-	var e emitter
-	e.block(top.n, 0)
-	return e.String()
+	return top.n
 }
 
 func (c *Config) showNode(s sheet) {

@@ -110,6 +110,17 @@ func plainText(content []byte) string {
 
 // readTrusted reads a file that nobody else may write, if we are root.
 func (m machine) readTrusted(path string) ([]byte, error) {
+	if content, kept := m.files.kept(path); kept {
+		return content, nil
+	}
+	content, err := m.readFile(path)
+	if err == nil {
+		m.files.note(path, content)
+	}
+	return content, err
+}
+
+func (m machine) readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot be read: %w", unwrapPath(err))

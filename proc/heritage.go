@@ -2,7 +2,9 @@ package proc
 
 import (
 	"errors"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -74,6 +76,14 @@ func (h *heritage) takeListener(path string) int {
 	})
 }
 
+// untaken are the descriptors that nobody has taken yet.
+func (h *heritage) untaken() []int {
+	if h == nil {
+		return nil
+	}
+	return slices.Collect(maps.Values(h.files))
+}
+
 // close gives back what nobody took.
 func (h *heritage) close() {
 	if h == nil {
@@ -123,8 +133,8 @@ func (h *Host) become(s succession) error {
 			}
 		}
 	}
+	fds = append(append(append(fds, int(h.lock.Fd())), s.keep...), h.heritage.untaken()...)
 	h.mu.Unlock()
-	fds = append(append(fds, int(h.lock.Fd())), s.keep...)
 	for _, fd := range fds {
 		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0) // closed meanwhile: nobody needs it
 	}

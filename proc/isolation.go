@@ -64,6 +64,8 @@ type backend interface {
 	lack(controller string) *Problem
 	// open makes the groups of one incarnation, nil where there are none.
 	open(service string, incarnation uint64, l Limits) (*group, error)
+	// relimit gives an incarnation other limits; pids are its processes.
+	relimit(service string, g *group, l Limits, pids func() []int) error
 	// bases are the directories of the node's groups, that of the leaves first: who is
 	// killed there has left the others too.
 	bases() []string

@@ -61,7 +61,7 @@ func (r *rig) send(ev Event) {
 			case StopChild:
 				delete(r.alive, c.ID)
 				r.queue = append(r.queue, ChildExited{ID: c.ID, Incarnation: c.Incarnation, Kind: ShutdownExit})
-			case AdoptChild, KillChild, Wake, Reply, Held, Booted, Ended, Notice, Report, Managed, SupervisorState, ChildJoined, ChildLeft:
+			case AdoptChild, KillChild, Wake, Reply, Held, Booted, Ended, Notice, Report, Managed, SupervisorState, ChildJoined, ChildLeft, RolledOut:
 			}
 		}
 	}

@@ -89,6 +89,7 @@ type child struct {
 	dirty   bool
 	queued  bool // waits for a start slot
 	waits   bool // its waiting was noted
+	later   bool // its wave of a rollout has not come
 }
 
 func (c *child) id() ChildID { return c.node.Spec.ID }

@@ -24,6 +24,9 @@ type AdoptChild struct {
 	Started     bool // ChildStarted was told
 	Ready       bool // ChildReady was told
 	Healthy     bool
+	// Confirm: it is watched otherwise now. Its first verdict is to be told, and a bad one
+	// ends nothing.
+	Confirm bool
 }
 
 // StopChild orders an incarnation to stop, by its own rule. It answers with
@@ -154,6 +157,11 @@ const (
 	NodeStopped  = "node.stopped"
 	NodeAdopted  = "node.adopted"
 	NodeUpgraded = "node.upgraded"
+
+	// A reload begins with reloading and ends with reloaded; in between it may have failed.
+	NodeReloading    = "node.reloading"
+	NodeReloadFailed = "node.reload_failed"
+	NodeReloaded     = "node.reloaded"
 
 	ServiceWaiting   = "service.waiting"
 	ServiceStarting  = "service.starting"

@@ -57,7 +57,7 @@ func (m *Machine) wakeDependents(c *child) {
 }
 
 func (m *Machine) healthChanged(c *child, e ChildHealth) {
-	if c.phase != up || c.stuck || c.healthy == e.Healthy {
+	if m.confirm(c, e) || c.phase != up || c.stuck || c.healthy == e.Healthy {
 		return
 	}
 	if !e.Healthy {
@@ -158,6 +158,7 @@ func (m *Machine) exited(c *child, e ChildExited) {
 func (m *Machine) ended(c *child, e ChildExited) {
 	switch {
 	case !c.sup.open():
+	case m.spoils(c, e):
 	case !c.sup.sequence():
 		m.judge(c, e)
 	case c.sup.starts(c) && c.failedToStart(e) && c.sup.dealsWith(c, e):

@@ -13,10 +13,10 @@ type Boot struct{ Cause uint64 }
 // notice that tells of the new life.
 type Resume struct {
 	Cause uint64
-	// Changed: the tree is another one than that of the life before. Restart are the
-	// services that are to run otherwise: those that live are restarted, in order.
+	// Changed: the tree is another one than that of the life before. Rollout is how what
+	// changed comes into force.
 	Changed bool
-	Restart []ChildID
+	Rollout *Rollout
 }
 
 // ChildAdopted says that an incarnation of an earlier life of the node was found, with
@@ -105,6 +105,8 @@ const (
 	OpRestart
 	OpPause
 	OpResume
+	// OpPark stops services that are about to leave the tree; it holds nothing.
+	OpPark
 )
 
 // Operate is an operator's command. IDs are services or supervisors; a

@@ -48,6 +48,7 @@ type Machine struct {
 	recheck  bool // who stays down has changed
 	calls    []*call
 	over     bool
+	rollout  *rollout // nil: none is under way
 
 	bootCause uint64
 	resumed   uint64 // the notice of the new life that took the node over
@@ -106,15 +107,23 @@ func (m *Machine) Step(now time.Time, ev Event) []Command {
 	m.now = now
 	m.commands = nil
 	m.handle(ev)
+	m.settleDown()
+	for m.roll() {
+		m.settleDown()
+	}
+	m.finishBoot()
+	m.answerCalls()
+	return m.commands
+}
+
+// settleDown does what is due, and what that makes due.
+func (m *Machine) settleDown() {
 	m.settleAll()
 	for m.recheck {
 		m.recheck = false
 		m.reckonStalls()
 		m.settleAll()
 	}
-	m.finishBoot()
-	m.answerCalls()
-	return m.commands
 }
 
 func (m *Machine) handle(ev Event) {
@@ -143,6 +152,8 @@ func (m *Machine) handle(ev Event) {
 		m.backoffOver(e)
 	case Operate:
 		m.operate(e)
+	case Abandon:
+		m.abandon(e)
 	case ShutDown:
 		m.shutDown(e.Cause)
 	case KillAll:

@@ -37,6 +37,8 @@ func (m *Machine) operate(e Operate) {
 		m.operatorRestart(c, named, e, ReasonOperator)
 	case OpPause, OpResume:
 		m.setPaused(c, named, e)
+	case OpPark:
+		m.operatorPark(c, named, e.Cause)
 	}
 }
 
@@ -89,7 +91,7 @@ func (m *Machine) reviveByHand(c *child, asked bool, cause uint64) {
 	if c.alive() && !c.mustStop {
 		return
 	}
-	c.manual, c.stopAgain, c.lead = true, true, nil
+	c.manual, c.stopAgain, c.lead, c.later = true, true, nil, false
 	if !c.alive() && (asked || c.rest != finished) {
 		c.cause, c.unjudged = cause, nil
 		m.forgive(c)
@@ -225,6 +227,19 @@ func (m *Machine) operatorRestart(c *call, named []*child, e Operate, why Reason
 	m.join(all.list)
 }
 
+func (o Operation) stops() bool { return o == OpStop || o == OpPark }
+
+// operatorPark stops services, and nothing else, until another tree comes that lacks them.
+func (m *Machine) operatorPark(c *call, named []*child, cause uint64) {
+	slices.SortFunc(named, byRank)
+	for _, x := range slices.Backward(named) {
+		x.later = true
+		c.targets = append(c.targets, target{x, x.inc})
+		m.mark(x, cause, ReasonReload, true)
+		m.layDown(x, cause)
+	}
+}
+
 func (m *Machine) setPaused(c *call, named []*child, e Operate) {
 	for _, n := range named {
 		if n.nested == nil {
@@ -268,7 +283,7 @@ func (m *Machine) judgeRecorded(s *supervisor, cause uint64) {
 // failCalls ends the commands that cannot be finished any more.
 func (m *Machine) failCalls(why string) {
 	for _, c := range m.calls {
-		if c.op != OpStop && c.err == nil {
+		if !c.op.stops() && c.err == nil {
 			c.err = &OperationError{"command", "was given up: " + why}
 		}
 	}
@@ -304,10 +319,10 @@ func (c *call) done() bool {
 
 func (t target) reached(op Operation) (bool, error) {
 	c := t.child
-	if c.stuck && (op != OpStop || c.inc == t.inc) {
+	if c.stuck && (!op.stops() || c.inc == t.inc) {
 		return true, &OperationError{c.id(), "is stuck: " + c.detail}
 	}
-	if op == OpStop {
+	if op.stops() {
 		return !c.alive() || c.inc > t.inc, nil
 	}
 	switch {

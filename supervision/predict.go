@@ -158,7 +158,7 @@ func (f *forecast) carryOut(cmd Command) {
 		if c.Type == SupervisorGaveUp {
 			f.gaveUp = append(f.gaveUp, c.Supervisor)
 		}
-	case AdoptChild, KillChild, Reply, Held, Booted, Report, Managed, SupervisorState, ChildJoined, ChildLeft:
+	case AdoptChild, KillChild, Reply, Held, Booted, Report, Managed, SupervisorState, ChildJoined, ChildLeft, RolledOut:
 	}
 }
 

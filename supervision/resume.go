@@ -9,7 +9,11 @@ func (m *Machine) resume(e Resume) {
 		return
 	}
 	m.calls, m.resumed = nil, e.Cause
-	defer m.replace(e)
+	if e.Changed {
+		m.begin(e.Rollout, e.Cause)
+	} else {
+		m.goOnRolling()
+	}
 	for _, c := range m.all() {
 		if e.Changed {
 			m.touch(c)
@@ -21,7 +25,7 @@ func (m *Machine) resume(e Resume) {
 		switch {
 		case c.nested != nil && c.alive():
 		case c.alive():
-			m.do(AdoptChild{ID: c.id(), Incarnation: c.inc, Started: c.running || c.pid != 0, Ready: c.ran, Healthy: c.healthy})
+			m.do(AdoptChild{ID: c.id(), Incarnation: c.inc, Started: c.running || c.pid != 0, Ready: c.ran, Healthy: c.healthy, Confirm: m.confirms(c)})
 		case c.rest == backingOff:
 			m.do(Wake{ID: c.id(), Token: c.token, After: max(0, c.nextStart.Sub(m.now))})
 		}
@@ -35,19 +39,8 @@ func (m *Machine) resume(e Resume) {
 		_, bad := m.cameUp()
 		m.do(Booted{Failed: bad})
 	}
-}
-
-// replace restarts the lives that another specification is for, and what depends on them,
-// as an operator would.
-func (m *Machine) replace(e Resume) {
-	var named []*child
-	for _, id := range e.Restart {
-		if c := m.children[id]; c != nil && c.alive() {
-			named = append(named, c)
-		}
-	}
-	if len(named) > 0 {
-		m.operatorRestart(&call{}, named, Operate{Cause: e.Cause}, ReasonReload)
+	if e.Changed {
+		m.roll() // before anything starts that is to restart
 	}
 }
 
@@ -69,9 +62,9 @@ func (m *Machine) Lives() map[ChildID]uint64 {
 }
 
 // Onto returns the memory of a machine for another tree, or for other processes: what was
-// under way is given up, and the lives that were to stop are taken as over. What failed as
-// it was before is tried again.
-func (mem Memory) Onto(changed func(ChildID) bool) Memory {
+// under way is given up, and the lives that were to stop are taken as over. What failed and
+// is changed in any way is tried again; what is done, where it is to run otherwise.
+func (mem Memory) Onto(changed, replaced func(ChildID) bool) Memory {
 	for i := range mem.Children {
 		c := &mem.Children[i]
 		c.Lead, c.Gate = "", 0
@@ -85,7 +78,8 @@ func (mem Memory) Onto(changed func(ChildID) bool) Memory {
 		switch {
 		case phase(c.Phase) == stopping:
 			c.Phase, c.Rest, c.Pid, c.Running, c.Healthy, c.Slot = uint8(down), uint8(pending), 0, false, false, false
-		case rest(c.Rest) == exhausted && changed(c.ID), rest(c.Rest) == retrying, rest(c.Rest) == recorded:
+		case rest(c.Rest) == exhausted && changed(c.ID), rest(c.Rest) == retrying, rest(c.Rest) == recorded,
+			(rest(c.Rest) == finished || rest(c.Rest) == abandoned || rest(c.Rest) == dismissed) && replaced(c.ID):
 			c.Rest, c.Unjudged = uint8(pending), nil
 		}
 	}

@@ -124,10 +124,11 @@ func TestAnotherTreeIsTakenOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.m = Restore(tree, Options{}, reread(t, mem).Onto(func(id ChildID) bool { return id == "changed" }))
+	changed := func(id ChildID) bool { return id == "changed" }
+	w.m = Restore(tree, Options{}, reread(t, mem).Onto(changed, changed))
 	w.lives["gone"].alive = false // it was ended before
 	w.adopted = map[ChildID]bool{}
-	w.send(Resume{Changed: true, Restart: []ChildID{"changed"}})
+	w.send(Resume{Changed: true, Rollout: &Rollout{Waves: [][]ChildID{{"changed"}}}})
 	w.run(time.Minute)
 	w.want("+added -on -changed +changed +on")
 	w.wantStates("")

@@ -41,7 +41,7 @@ func (m *Machine) startIfDue(c *child) {
 
 // startable tells whether c is to start.
 func (c *child) startable() bool {
-	return c.phase == down && c.rest == pending && c.unjudged == nil && !c.under && c.sup.open()
+	return c.phase == down && c.rest == pending && c.unjudged == nil && !c.under && !c.later && c.sup.open()
 }
 
 // mayStart tells whether nothing holds the start of a child up.

@@ -210,6 +210,7 @@ func (w *world) carryOut(c Command) {
 		w.joined = append(w.joined, c.Node.Spec.ID)
 	case ChildLeft:
 		w.left = append(w.left, c.Node.Spec.ID)
+	case RolledOut: // its notice tells
 	}
 }
 

@@ -39,25 +39,26 @@ type daemon struct {
 	logFile *os.File
 	log     zerolog.Logger
 
-	heir       bool // it was put in the place of another bhnode
-	successors chan string
+	will       *will // of the bhnode in whose place it was put; nil: there was none
+	successors chan successor
+	reloads    reloads
 	listener   *net.UnixListener
 }
 
 // openDaemon takes possession of the directories.
-func (a *app) openDaemon(cfg *configs.Config, src configs.Source, heir bool) (*daemon, error) {
+func (a *app) openDaemon(cfg *configs.Config, src configs.Source, w *will) (*daemon, error) {
 	for _, dir := range cfg.PrivateDirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, failure("", "cannot make the directory of the node: %v", err)
 		}
 	}
-	d := &daemon{app: a, cfg: cfg, src: src, heir: heir, successors: make(chan string, 1)}
+	d := &daemon{app: a, cfg: cfg, src: src, will: w, successors: make(chan successor, 1), reloads: reloads{history: configs.OpenHistory(cfg.Node.DataDir)}}
 	if err := d.openLog(); err != nil {
 		return nil, err
 	}
 	host, err := proc.OpenHost(proc.HostOptions{
 		Node: cfg.Node.Name, RuntimeDir: cfg.Node.RuntimeDir, Group: cfg.Node.Group, KillOnDeath: cfg.Node.KillOnDaemonDeath, Log: d.log,
-		Heir: heir,
+		Heir: w != nil,
 	})
 	if err != nil {
 		return nil, errors.Join(lockHint(err, src), d.logFile.Close())
@@ -116,8 +117,9 @@ func (d *daemon) openLog() error {
 // sweep ends what an earlier bhnode left behind.
 func (d *daemon) sweep(ctx context.Context) error {
 	var lives map[string]uint64
+	var relimited []string
 	if d.past != nil {
-		lives = d.past.Lives()
+		lives, relimited = d.past.Lives(), d.past.Relimited()
 	}
 	left, err := d.host.Sweep(ctx, lives)
 	var stuck []string
@@ -144,18 +146,25 @@ func (d *daemon) sweep(ctx context.Context) error {
 		if _, err := d.host.Adopt(&s.ServiceSpec, inc); err != nil && !errors.Is(err, proc.ErrNotFound) {
 			return failure("", "%s cannot be taken over: %v", s.Name, err)
 		}
+		if slices.Contains(relimited, s.Name) {
+			if err := d.host.Limit(s.Name, s.Limits); err != nil {
+				d.log.Warn().Err(err).Str("service", s.Name).Msg("its changed limits are in force from its next start on")
+			}
+		}
 	}
 	return nil
 }
 
 // recall finds out what a bhnode that was cut off had decided, to go on from there.
 func (d *daemon) recall() error {
-	if d.cfg.Node.KillOnDaemonDeath { // nothing is taken over, now or later
+	if d.cfg.Node.KillOnDaemonDeath && d.will == nil { // what another one left was killed
 		return d.host.State().Forget()
 	}
 	past, err := actors.Recall(d.host.State(), d.host.Boot())
 	if err == nil && past != nil {
-		err = past.Fit(&d.config)
+		if err = d.choose(past); err == nil {
+			err = past.Fit(&d.config, d.fitting())
+		}
 	}
 	if err != nil {
 		d.app.err.printf("%s %s; it was set aside, and what runs is stopped and started anew\n", d.app.err.paint(styleWorking, "warning:"), safeLines(err.Error()))
@@ -163,24 +172,64 @@ func (d *daemon) recall() error {
 		return d.host.State().SetAside()
 	}
 	d.past = past
-	return nil
+	if past != nil && past.Changed() && d.will == nil { // a reload like any, but for who asked
+		_, err = d.reloads.history.Prepare(d.cfg.Snapshot(), d.app.now(), "run")
+	}
+	return err
+}
+
+// choose goes on with what ran before where the file is one that was rolled back.
+func (d *daemon) choose(past *actors.Past) error {
+	last, ok := d.reloads.history.Last()
+	if d.will != nil || !ok || past.Reloading() || !d.reloads.history.Rejected(d.cfg.Snapshot()) {
+		return nil
+	}
+	cfg, err := last.Load(d.app.getenv)
+	if err != nil {
+		return err
+	}
+	d.app.err.printf("%s %s was rolled back when it was reloaded last, and is as it was: going on with what runs; mend it, then \"bhnode reload\"\n",
+		d.app.err.paint(styleWorking, "warning:"), d.src)
+	d.log.Warn().Stringer("config", d.src).Msg("it was rolled back and has not changed since: going on with what ran before")
+	d.cfg = cfg
+	return d.configure()
+}
+
+// fitting is how what changed comes into force.
+func (d *daemon) fitting() actors.Fitting {
+	_, fallback := d.reloads.history.Last()
+	f := actors.Fitting{Final: !fallback}
+	if d.will != nil {
+		f.Final, f.Why, f.Reload = d.will.Final, d.will.Why, d.will.reloads()
+	}
+	return f
 }
 
 // configure makes of the configuration what the actors run.
 func (d *daemon) configure() error {
-	tree, err := supervision.Compile(d.cfg.Tree)
+	for _, file := range d.host.State().Damaged() {
+		d.app.err.printf("%s %s could not be understood and was set aside\n", d.app.err.paint(styleWorking, "warning:"), file)
+	}
+	c, err := d.actorsConfig(d.cfg)
 	if err != nil {
 		return configError(err)
 	}
-	kept := d.host.State()
-	for _, file := range kept.Damaged() {
-		d.app.err.printf("%s %s could not be understood and was set aside\n", d.app.err.paint(styleWorking, "warning:"), file)
+	d.config = *c
+	return nil
+}
+
+// actorsConfig is what the actors run of a configuration.
+func (d *daemon) actorsConfig(cfg *configs.Config) (*actors.Config, error) {
+	tree, err := supervision.Compile(cfg.Tree)
+	if err != nil {
+		return nil, err
 	}
+	kept := d.host.State()
 	c := actors.Config{
-		Name: d.cfg.Node.Name, Version: ownVersion().Version, Source: d.src.String(), Tree: tree, Spec: d.cfg.Tree,
-		BestEffort: d.cfg.Node.BestEffort, MaxParallelStarts: d.cfg.Node.MaxParallelStarts, ShutdownTimeout: d.cfg.Node.ShutdownTimeout,
-		Logs:       logsOf(d.cfg.Logs),
-		EventsPath: filepath.Join(d.cfg.Node.DataDir, "events.jsonl"),
+		Name: cfg.Node.Name, Version: ownVersion().Version, Source: d.src.String(), Tree: tree, Spec: cfg.Tree,
+		BestEffort: cfg.Node.BestEffort, MaxParallelStarts: cfg.Node.MaxParallelStarts, ShutdownTimeout: cfg.Node.ShutdownTimeout,
+		Logs:       logsOf(cfg.Logs),
+		EventsPath: filepath.Join(cfg.Node.DataDir, "events.jsonl"),
 		Seed:       uint64(time.Now().UnixNano()),
 		Log:        d.log, Incarnations: map[supervision.ChildID]uint64{},
 	}
@@ -191,23 +240,23 @@ func (d *daemon) configure() error {
 	for name, inc := range kept.LastIncarnations() {
 		c.Incarnations[supervision.ChildID(name)] = inc
 	}
-	for i := range d.cfg.Services {
-		s := &d.cfg.Services[i]
+	for i := range cfg.Services {
+		s := &cfg.Services[i]
 		c.Services = append(c.Services, actors.Service{
 			Spec: &s.ServiceSpec, Health: s.Health, Enabled: s.Enabled, DependsOn: s.DependsOn,
-			Description: s.Description, Command: d.cfg.MaskCommand(s.Name),
+			Description: s.Description, Command: cfg.MaskCommand(s.Name),
 		})
 	}
-	if !d.cfg.Node.KillOnDaemonDeath {
-		c.State, c.Boot = kept, d.host.Boot()
-	}
-	d.config = c
-	return nil
+	c.State, c.Boot = kept, d.host.Boot()
+	return &c, nil
 }
 
 // start starts the actors.
 func (d *daemon) start() (err error) {
-	d.config.Past, d.config.Upgraded = d.past, d.heir
+	d.config.Past = d.past
+	if d.will != nil {
+		d.config.Takeover, d.config.TakeoverCause = d.will.Notice, d.will.Cause
+	}
 	if d.node, err = actors.Start(d.config, actors.OnHost{Host: d.host}); err != nil {
 		return failure("", "%s", err.Error())
 	}
@@ -236,6 +285,7 @@ func (d *daemon) listen() error {
 	if !d.cfg.Node.KillOnDaemonDeath {
 		control.Successor = d.checkSuccessor
 	}
+	control.Reloader = d.reload
 	d.server = control.Server(func(uid int) bool { return uid == 0 || uid == os.Getuid() })
 	go func() {
 		if err := d.server.Serve(listener); err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -56,15 +58,17 @@ func (a *app) runNode(ctx context.Context) error {
 }
 
 func (a *app) serve(ctx context.Context, tell *launcher) error {
-	src, cfg, err := a.load(nil)
+	w := readWill(a.getenv)
+	src, cfg, err := a.loadFor(w)
+	if err != nil && w.reloads() && w.Config != "" {
+		return w.goBackAtOnce(configs.OpenHistory(filepath.Dir(filepath.Dir(w.Config))), err)
+	}
 	if err != nil {
 		return configError(err)
 	}
 	a.err.printf("bhnode %s  node %s  config %s\n", ownVersion().Version, cfg.Node.Name, src)
 	a.warn(cfg)
-	heir := a.env(heirVariable) != ""
-	_ = os.Unsetenv(heirVariable) // of this exec
-	onTerminal := hasTerminal(heir)
+	onTerminal := hasTerminal(w != nil)
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -74,7 +78,7 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
 
-	d, err := a.openDaemon(cfg, src, heir)
+	d, err := a.openDaemon(cfg, src, w)
 	if err != nil {
 		return err
 	}
@@ -91,20 +95,13 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 
 // run sweeps, starts the node and sees it to its end.
 func (d *daemon) run(ctx context.Context, signals chan os.Signal, onTerminal bool, tell *launcher) error {
-	if err := errors.Join(d.configure(), d.recall()); err != nil {
-		return err
-	}
-	err := d.sweep(ctx)
-	if err != nil {
-		return err
-	}
-	if err := d.start(); err != nil {
+	if err := d.open(ctx); err != nil {
+		if d.will.reloads() && !d.will.Final {
+			d.goBack(err, signals)
+		}
 		return err
 	}
 	defer d.node.Close()
-	if err := d.listen(); err != nil {
-		return err
-	}
 	show := newShow(d)
 	defer show.end()
 	booted := d.node.Booted()
@@ -115,12 +112,11 @@ func (d *daemon) run(ctx context.Context, signals chan os.Signal, onTerminal boo
 		case b := <-booted:
 			booted = nil
 			show.booted(b)
-			hold.ready(b)
 			tell.ready()
+			d.cameUp(b, hold)
 		case sig := <-signals:
 			if sig == syscall.SIGHUP && !onTerminal {
-				d.log.Warn().Msg("SIGHUP was ignored: a reload is not yet supported")
-				hold.notReloading()
+				go d.hangUp(ctx, hold)
 				continue
 			}
 			asked++
@@ -129,11 +125,62 @@ func (d *daemon) run(ctx context.Context, signals chan os.Signal, onTerminal boo
 			if err := d.node.Stop(ctx, asked > 1, "bhnode", sig.String()); err != nil {
 				return err
 			}
-		case binary := <-d.successors:
-			d.become(binary, signals)
+		case s := <-d.successors:
+			d.become(s, signals)
+			d.reloads.set(false, "")
+		case r := <-d.node.Reloaded():
+			d.reloadEnded(r, signals, hold)
 		case out := <-d.node.Ended():
 			return d.verdict(ctx, out, asked > 1)
 		}
+	}
+}
+
+// open takes over what is there, and starts the node.
+func (d *daemon) open(ctx context.Context) error {
+	for _, step := range []func() error{
+		d.configure, d.recall, func() error { return d.sweep(ctx) }, d.start,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	if err := d.listen(); err != nil {
+		if !d.will.reloads() {
+			d.node.Close()
+		}
+		return err
+	}
+	if d.past != nil && d.past.Reloading() {
+		d.reloads.set(false, `a reload is under way; "bhnode reload --abandon" gives it up`)
+	}
+	return nil
+}
+
+// cameUp is told when the node has come up as far as it can.
+func (d *daemon) cameUp(b supervision.Booted, hold *watchdog) {
+	if d.past != nil && d.past.Reloading() { // it is told at the end of that
+		d.reloads.setBooted()
+		return
+	}
+	d.reloads.set(true, "")
+	d.keepConfig("run")
+	hold.ready(b)
+}
+
+// hangUp reloads at a signal.
+func (d *daemon) hangUp(ctx context.Context, hold *watchdog) {
+	hold.reloading()
+	plan, err := d.reload(ctx, false, "SIGHUP")
+	switch {
+	case err != nil:
+		text := rpcMessage(err)
+		d.log.Error().Str("why", text).Msg("nothing was reloaded")
+		d.app.err.printf("%s %s\n", d.app.err.paint(styleBad, "nothing was reloaded:"), safeLines(text))
+		first, _, _ := strings.Cut(text, "\n")
+		hold.reloaded("nothing was reloaded: " + first)
+	case !plan.GetChanges():
+		hold.reloaded("nothing has changed")
 	}
 }
 

@@ -22,11 +22,10 @@ import (
 	"github.com/blackhole/bhnode/actors"
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
 	"github.com/blackhole/bhnode/proto/client"
+	"github.com/blackhole/bhnode/supervision"
 )
 
 const (
-	// heirVariable tells a bhnode that it was put in the place of another one.
-	heirVariable = "BHNODE_HEIR"
 	// checkTime is how long a binary may take to say whether it could take over.
 	checkTime = 20 * time.Second
 	// answerTime lets the answer to an upgrade reach its caller first.
@@ -148,13 +147,25 @@ func (d *daemon) checkSuccessor(ctx context.Context, binary string) (string, err
 	if told.State != actors.PastVersion && told.State != actors.PastVersion+1 {
 		return "", fmt.Errorf("%s (%s) cannot take over: it reads version %d of the state, this one writes %d", binary, told.Version, told.State, actors.PastVersion)
 	}
-	time.AfterFunc(answerTime, func() {
-		select {
-		case d.successors <- binary:
-		default: // another one is on its way
-		}
-	})
+	w := &will{Notice: supervision.NodeUpgraded}
+	if last, ok := d.reloads.history.Last(); ok && last.Same(d.cfg.Snapshot()) { // whatever the file says by now
+		w.Config = d.reloads.history.Path(last.Number)
+	}
+	time.AfterFunc(answerTime, func() { d.succeed(successor{binary, w}) })
 	return told.Version, nil
+}
+
+// successor is a program that takes over, and what it is left word of.
+type successor struct {
+	binary string
+	will   *will
+}
+
+func (d *daemon) succeed(s successor) {
+	select {
+	case d.successors <- s:
+	default: // another one is on its way
+	}
 }
 
 // heirEnvironment is ours without what is meant for this program alone.
@@ -165,19 +176,24 @@ func heirEnvironment() []string {
 }
 
 // become puts another bhnode in our place. It returns if that could not be done.
-func (d *daemon) become(binary string, signals chan os.Signal) {
-	d.log.Info().Str("binary", binary).Msg("this bhnode becomes another one")
-	raw, err := d.listener.SyscallConn()
-	if err == nil {
-		err = raw.Control(func(fd uintptr) {
-			argv := append([]string{binary}, os.Args[1:]...)
-			err = d.host.Become(binary, argv, append(heirEnvironment(), heirVariable+"=1"), func(exec func() error) error {
-				// Handlers end with an exec, and SIGHUP would then end us; what is ignored stays so.
-				signal.Ignore(syscall.SIGHUP)
-				defer signal.Notify(signals, syscall.SIGHUP)
-				return exec()
-			}, int(fd))
-		})
+func (d *daemon) become(s successor, signals chan os.Signal) {
+	d.log.Info().Str("binary", s.binary).Str("for", s.will.Notice).Msg("this bhnode becomes another one")
+	exec := func(keep ...int) error {
+		argv := append([]string{s.binary}, os.Args[1:]...)
+		return d.host.Become(s.binary, argv, s.will.environment(), func(exec func() error) error {
+			// Handlers end with an exec, and SIGHUP would then end us; what is ignored stays so.
+			signal.Ignore(syscall.SIGHUP)
+			defer signal.Notify(signals, syscall.SIGHUP)
+			return exec()
+		}, keep...)
+	}
+	var err error
+	if d.listener == nil { // it waits where it was left
+		err = exec()
+	} else if raw, rawErr := d.listener.SyscallConn(); rawErr != nil {
+		err = rawErr
+	} else {
+		err = errors.Join(raw.Control(func(fd uintptr) { err = exec(int(fd)) }), err)
 	}
 	d.log.Error().Err(err).Msg("this bhnode goes on, as it could not become the other one")
 }

@@ -41,16 +41,18 @@ func (w *watchdog) ready(b supervision.Booted) {
 	w.say(sd.SdNotifyReady + "\nSTATUS=" + status)
 }
 
-// notReloading answers SIGHUP as a service manager expects it that waits for the end of
-// a reload (Type=notify-reload, systemd.service(5)).
-func (w *watchdog) notReloading() {
+// reloading tells a service manager that waits for the end of a reload (Type=notify-reload,
+// systemd.service(5)) that one has begun.
+func (w *watchdog) reloading() {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return
 	}
 	w.say(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", sd.SdNotifyReloading, now.Nano()/1000))
-	w.say(sd.SdNotifyReady + "\nSTATUS=a reload is not yet supported")
 }
+
+// reloaded tells it how the reload has ended.
+func (w *watchdog) reloaded(status string) { w.say(sd.SdNotifyReady + "\nSTATUS=" + status) }
 
 func (w *watchdog) stopping() { w.say(sd.SdNotifyStopping) }
 

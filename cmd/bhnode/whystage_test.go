@@ -91,7 +91,7 @@ func (s *stage) carryOut(cmd supervision.Command) {
 	case supervision.Notice:
 		s.write(c)
 	case supervision.AdoptChild, supervision.KillChild, supervision.Reply, supervision.Held, supervision.Booted, supervision.Ended,
-		supervision.Managed, supervision.Report, supervision.SupervisorState, supervision.ChildJoined, supervision.ChildLeft:
+		supervision.Managed, supervision.Report, supervision.SupervisorState, supervision.ChildJoined, supervision.ChildLeft, supervision.RolledOut:
 	}
 }
 

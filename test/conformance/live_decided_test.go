@@ -69,7 +69,7 @@ func (l *live) happened(at time.Time, ev supervision.Event) {
 		l.frozen++
 	case supervision.Thaw:
 		l.frozen--
-	case supervision.Boot, supervision.Resume, supervision.ChildAdopted, supervision.ChildHealth, supervision.ChildStuck, supervision.BackoffOver, supervision.Operate,
+	case supervision.Abandon, supervision.Boot, supervision.Resume, supervision.ChildAdopted, supervision.ChildHealth, supervision.ChildStuck, supervision.BackoffOver, supervision.Operate,
 		supervision.KillAll, supervision.Note:
 	}
 }
@@ -154,7 +154,7 @@ func (l *live) ordered(at time.Time, cmd supervision.Command) {
 	case supervision.ChildJoined:
 		l.join(c.Node)
 	case supervision.Managed, supervision.AdoptChild, supervision.KillChild, supervision.Reply, supervision.Held, supervision.Booted, supervision.Ended,
-		supervision.Notice, supervision.ChildLeft:
+		supervision.Notice, supervision.ChildLeft, supervision.RolledOut:
 	case supervision.Wake:
 		l.complain("%s waits %v before its restart", c.ID, c.After)
 	}

@@ -252,7 +252,7 @@ func (p *pure) carryOut(cmd supervision.Command) {
 	case supervision.Wake:
 		p.t.Errorf("%s waits %v before its restart", c.ID, c.After)
 	case supervision.AdoptChild, supervision.KillChild, supervision.Reply, supervision.Held, supervision.Booted, supervision.Ended, supervision.Notice,
-		supervision.ChildJoined, supervision.ChildLeft:
+		supervision.ChildJoined, supervision.ChildLeft, supervision.RolledOut:
 	}
 }
 

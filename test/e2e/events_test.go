@@ -91,12 +91,17 @@ func (l *eventLog) last() uint64 {
 	return l.list[len(l.list)-1].Seq
 }
 
-// follow takes the events of a node in until it ends.
+// follow takes the events of a node in until ctx ends; bhnode may become another one
+// meanwhile.
 func (l *eventLog) follow(ctx context.Context, socket string) {
-	c := dialWhenUp(ctx, socket)
-	if c == nil {
-		return
+	for ctx.Err() == nil {
+		if c := dialWhenUp(ctx, socket); c != nil {
+			l.followOne(ctx, c)
+		}
 	}
+}
+
+func (l *eventLog) followOne(ctx context.Context, c *client.Client) {
 	defer func() { _ = c.Close() }()
 	stream, err := c.StreamEvents(ctx, &bhnodev1.StreamEventsRequest{Follow: true, After: l.last()})
 	if err != nil {

@@ -73,16 +73,21 @@ services:
 	}
 }
 
-func TestSIGHUPWithoutATerminalIsLoggedAndIgnored(t *testing.T) {
+func TestSIGHUPWithoutATerminalReloads(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, line)
 	n.up()
 	before := n.now()
+	n.configure(strings.Replace(line, "services:", "services:\n  d: {command: [@self]}", 1))
 	n.signal(syscall.SIGHUP)
-	n.eventually("it is logged", func() bool { return strings.Contains(n.read("logs/bhnode.log"), "SIGHUP was ignored") })
-	n.checkStates("a running 1", "b running 1", "c running 1")
-	if got := n.since(before); len(got) > 0 {
-		t.Errorf("SIGHUP made %v happen, want nothing", got)
+	n.await("node.reloaded", "", 0)
+	n.checkStates("d running 1", "a running 1", "b running 1", "c running 1")
+	n.configure("services: {a: {comand: [@self]}}")
+	n.signal(syscall.SIGHUP)
+	n.eventually("it is logged", func() bool { return strings.Contains(n.read("logs/bhnode.log"), "nothing was reloaded") })
+	n.checkStates("d running 1", "a running 1", "b running 1", "c running 1")
+	if got := names(n.since(before), "service.stopped"); len(got) > 0 {
+		t.Errorf("SIGHUP stopped %v", got)
 	}
 	n.stop()
 }

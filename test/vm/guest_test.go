@@ -26,6 +26,7 @@ type guest struct {
 	files   map[string]string // what it finds, by name in /vm: paths of the host
 	command []string
 	env     []string
+	single  bool // one processor instead of two
 	disk    bool // an ext4 disk of diskMB that gives diskRate bytes a second
 	timeout time.Duration
 }
@@ -136,8 +137,12 @@ func (g *guest) arguments(dir string) []string {
 			"-device", "virtserialport,chardev=" + name + ",name=" + name,
 		}
 	}
+	processors := "2"
+	if g.single {
+		processors = "1"
+	}
 	args := []string{
-		"-M", "q35", "-accel", accel, "-cpu", cpu, "-smp", "2", "-m", "1024", "-nodefaults", "-no-user-config",
+		"-M", "q35", "-accel", accel, "-cpu", cpu, "-smp", processors, "-m", "1024", "-nodefaults", "-no-user-config",
 		"-display", "none", "-no-reboot", "-serial", "file:" + filepath.Join(dir, "console"),
 		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", filepath.Join(dir, "initrd"),
 		"-append", "console=ttyS0 quiet loglevel=3 panic=-1 rdinit=/init random.trust_cpu=on tsc=reliable no_timer_check watchdog_thresh=30 softlockup_panic=1",

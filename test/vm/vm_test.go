@@ -31,7 +31,11 @@ func TestGuests(t *testing.T) {
 			groups: "v2", disk: true, env: []string{"BHNODE_TEST_DISK=vda", "BHNODE_TEST_DISK_DIR=/data"},
 			files: map[string]string{"proc.test": proc}, command: []string{"./proc.test", "-test.v", "-test.timeout=9m"},
 		},
-		"proc on cgroup v1":     {groups: "v1", files: map[string]string{"proc.test": proc}, command: []string{"./proc.test", "-test.v", "-test.timeout=9m"}},
+		"proc on cgroup v1": {
+			// The freezer has the kernel rewrite its own code at every use, and an emulated
+			// processor can miss for ever what another one has rewritten.
+			groups: "v1", single: true, files: map[string]string{"proc.test": proc}, command: []string{"./proc.test", "-test.v", "-test.timeout=9m"},
+		},
 		"proc without groups":   {groups: "none", files: map[string]string{"proc.test": proc}, command: []string{"./proc.test", "-test.v", "-test.timeout=9m"}},
 		"bhnode on cgroup v2":   endToEnd("v2", program, e2e),
 		"bhnode without groups": endToEnd("none", program, e2e),

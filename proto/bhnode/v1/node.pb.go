@@ -428,6 +428,350 @@ func (x *UpgradeResponse) GetVersion() string {
 	return ""
 }
 
+type ReloadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DryRun        bool                   `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // only say what would change
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadRequest) Reset() {
+	*x = ReloadRequest{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadRequest) ProtoMessage() {}
+
+func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
+func (*ReloadRequest) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReloadRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type ReloadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       bool                   `protobuf:"varint,1,opt,name=changes,proto3" json:"changes,omitempty"`
+	Config        string                 `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"` // the file's path, or "embedded default"
+	Added         []string               `protobuf:"bytes,3,rep,name=added,proto3" json:"added,omitempty"`
+	Removed       []string               `protobuf:"bytes,4,rep,name=removed,proto3" json:"removed,omitempty"`
+	Restarted     []*ChangedService      `protobuf:"bytes,5,rep,name=restarted,proto3" json:"restarted,omitempty"`
+	InPlace       []*ChangedService      `protobuf:"bytes,6,rep,name=in_place,json=inPlace,proto3" json:"in_place,omitempty"` // differ, and run on
+	Tree          bool                   `protobuf:"varint,7,opt,name=tree,proto3" json:"tree,omitempty"`                     // supervisors, or edges, differ
+	Keys          []string               `protobuf:"bytes,8,rep,name=keys,proto3" json:"keys,omitempty"`                      // others that differ
+	Waves         []*Wave                `protobuf:"bytes,9,rep,name=waves,proto3" json:"waves,omitempty"`                    // of the services that start, or start anew
+	With          []string               `protobuf:"bytes,11,rep,name=with,proto3" json:"with,omitempty"`                     // restart with what they depend on
+	Event         uint64                 `protobuf:"varint,10,opt,name=event,proto3" json:"event,omitempty"`                  // the number of the event that says who asked; 0: nothing is done
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadResponse) Reset() {
+	*x = ReloadResponse{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadResponse) ProtoMessage() {}
+
+func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
+func (*ReloadResponse) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ReloadResponse) GetChanges() bool {
+	if x != nil {
+		return x.Changes
+	}
+	return false
+}
+
+func (x *ReloadResponse) GetConfig() string {
+	if x != nil {
+		return x.Config
+	}
+	return ""
+}
+
+func (x *ReloadResponse) GetAdded() []string {
+	if x != nil {
+		return x.Added
+	}
+	return nil
+}
+
+func (x *ReloadResponse) GetRemoved() []string {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *ReloadResponse) GetRestarted() []*ChangedService {
+	if x != nil {
+		return x.Restarted
+	}
+	return nil
+}
+
+func (x *ReloadResponse) GetInPlace() []*ChangedService {
+	if x != nil {
+		return x.InPlace
+	}
+	return nil
+}
+
+func (x *ReloadResponse) GetTree() bool {
+	if x != nil {
+		return x.Tree
+	}
+	return false
+}
+
+func (x *ReloadResponse) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ReloadResponse) GetWaves() []*Wave {
+	if x != nil {
+		return x.Waves
+	}
+	return nil
+}
+
+func (x *ReloadResponse) GetWith() []string {
+	if x != nil {
+		return x.With
+	}
+	return nil
+}
+
+func (x *ReloadResponse) GetEvent() uint64 {
+	if x != nil {
+		return x.Event
+	}
+	return 0
+}
+
+type ChangedService struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Keys          []string               `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"` // what differs, below services.NAME
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangedService) Reset() {
+	*x = ChangedService{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangedService) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangedService) ProtoMessage() {}
+
+func (x *ChangedService) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangedService.ProtoReflect.Descriptor instead.
+func (*ChangedService) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ChangedService) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ChangedService) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type Wave struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Services      []string               `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wave) Reset() {
+	*x = Wave{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wave) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wave) ProtoMessage() {}
+
+func (x *Wave) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wave.ProtoReflect.Descriptor instead.
+func (*Wave) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Wave) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+type AbandonReloadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbandonReloadRequest) Reset() {
+	*x = AbandonReloadRequest{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbandonReloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbandonReloadRequest) ProtoMessage() {}
+
+func (x *AbandonReloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbandonReloadRequest.ProtoReflect.Descriptor instead.
+func (*AbandonReloadRequest) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{6}
+}
+
+type AbandonReloadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reloading     bool                   `protobuf:"varint,1,opt,name=reloading,proto3" json:"reloading,omitempty"` // there was one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AbandonReloadResponse) Reset() {
+	*x = AbandonReloadResponse{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AbandonReloadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AbandonReloadResponse) ProtoMessage() {}
+
+func (x *AbandonReloadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AbandonReloadResponse.ProtoReflect.Descriptor instead.
+func (*AbandonReloadResponse) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AbandonReloadResponse) GetReloading() bool {
+	if x != nil {
+		return x.Reloading
+	}
+	return false
+}
+
 type GetNodeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -436,7 +780,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[2]
+	mi := &file_bhnode_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +792,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[2]
+	mi := &file_bhnode_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,7 +805,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 type GetNodeResponse struct {
@@ -478,7 +822,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[3]
+	mi := &file_bhnode_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +834,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[3]
+	mi := &file_bhnode_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +847,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetNodeResponse) GetName() string {
@@ -561,7 +905,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[4]
+	mi := &file_bhnode_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -573,7 +917,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[4]
+	mi := &file_bhnode_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -586,7 +930,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Exit) GetCode() int32 {
@@ -629,7 +973,7 @@ type HealthDetail struct {
 
 func (x *HealthDetail) Reset() {
 	*x = HealthDetail{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[5]
+	mi := &file_bhnode_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +985,7 @@ func (x *HealthDetail) String() string {
 func (*HealthDetail) ProtoMessage() {}
 
 func (x *HealthDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[5]
+	mi := &file_bhnode_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +998,7 @@ func (x *HealthDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthDetail.ProtoReflect.Descriptor instead.
 func (*HealthDetail) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HealthDetail) GetLastCheck() *timestamppb.Timestamp {
@@ -727,7 +1071,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[6]
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -739,7 +1083,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[6]
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -752,7 +1096,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Service) GetName() string {
@@ -999,7 +1343,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[7]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1355,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[7]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1368,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Counters) GetOomKills() uint64 {
@@ -1069,7 +1413,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[8]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1425,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[8]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1438,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Limit) GetName() string {
@@ -1141,7 +1485,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1497,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1510,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetStatusRequest) GetNames() []string {
@@ -1188,7 +1532,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[10]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1544,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[10]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1557,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetStatusResponse) GetNode() string {
@@ -1259,7 +1603,7 @@ type Isolation struct {
 
 func (x *Isolation) Reset() {
 	*x = Isolation{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[11]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1615,7 @@ func (x *Isolation) String() string {
 func (*Isolation) ProtoMessage() {}
 
 func (x *Isolation) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[11]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1628,7 @@ func (x *Isolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolation.ProtoReflect.Descriptor instead.
 func (*Isolation) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Isolation) GetBackend() string {
@@ -1341,7 +1685,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1353,7 +1697,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +1710,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Problem) GetWhat() string {
@@ -1399,7 +1743,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1755,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1768,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchStatusRequest) GetInterval() *durationpb.Duration {
@@ -1444,7 +1788,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1800,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1813,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchStatusResponse) GetStatus() *GetStatusResponse {
@@ -1494,7 +1838,7 @@ type GetTreeRequest struct {
 
 func (x *GetTreeRequest) Reset() {
 	*x = GetTreeRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1850,7 @@ func (x *GetTreeRequest) String() string {
 func (*GetTreeRequest) ProtoMessage() {}
 
 func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1863,7 @@ func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeRequest.ProtoReflect.Descriptor instead.
 func (*GetTreeRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 type GetTreeResponse struct {
@@ -1531,7 +1875,7 @@ type GetTreeResponse struct {
 
 func (x *GetTreeResponse) Reset() {
 	*x = GetTreeResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1887,7 @@ func (x *GetTreeResponse) String() string {
 func (*GetTreeResponse) ProtoMessage() {}
 
 func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1900,7 @@ func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeResponse.ProtoReflect.Descriptor instead.
 func (*GetTreeResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetTreeResponse) GetRoot() *TreeNode {
@@ -1594,7 +1938,7 @@ type TreeNode struct {
 
 func (x *TreeNode) Reset() {
 	*x = TreeNode{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1950,7 @@ func (x *TreeNode) String() string {
 func (*TreeNode) ProtoMessage() {}
 
 func (x *TreeNode) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1963,7 @@ func (x *TreeNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeNode.ProtoReflect.Descriptor instead.
 func (*TreeNode) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TreeNode) GetName() string {
@@ -1773,7 +2117,7 @@ type StartServicesRequest struct {
 
 func (x *StartServicesRequest) Reset() {
 	*x = StartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +2129,7 @@ func (x *StartServicesRequest) String() string {
 func (*StartServicesRequest) ProtoMessage() {}
 
 func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +2142,7 @@ func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesRequest.ProtoReflect.Descriptor instead.
 func (*StartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StartServicesRequest) GetNames() []string {
@@ -1830,7 +2174,7 @@ type StartServicesResponse struct {
 
 func (x *StartServicesResponse) Reset() {
 	*x = StartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1842,7 +2186,7 @@ func (x *StartServicesResponse) String() string {
 func (*StartServicesResponse) ProtoMessage() {}
 
 func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1855,7 +2199,7 @@ func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesResponse.ProtoReflect.Descriptor instead.
 func (*StartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 type StopServicesRequest struct {
@@ -1870,7 +2214,7 @@ type StopServicesRequest struct {
 
 func (x *StopServicesRequest) Reset() {
 	*x = StopServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1882,7 +2226,7 @@ func (x *StopServicesRequest) String() string {
 func (*StopServicesRequest) ProtoMessage() {}
 
 func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +2239,7 @@ func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesRequest.ProtoReflect.Descriptor instead.
 func (*StopServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StopServicesRequest) GetNames() []string {
@@ -1934,7 +2278,7 @@ type StopServicesResponse struct {
 
 func (x *StopServicesResponse) Reset() {
 	*x = StopServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1946,7 +2290,7 @@ func (x *StopServicesResponse) String() string {
 func (*StopServicesResponse) ProtoMessage() {}
 
 func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1959,7 +2303,7 @@ func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesResponse.ProtoReflect.Descriptor instead.
 func (*StopServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 type RestartServicesRequest struct {
@@ -1973,7 +2317,7 @@ type RestartServicesRequest struct {
 
 func (x *RestartServicesRequest) Reset() {
 	*x = RestartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2329,7 @@ func (x *RestartServicesRequest) String() string {
 func (*RestartServicesRequest) ProtoMessage() {}
 
 func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2342,7 @@ func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesRequest.ProtoReflect.Descriptor instead.
 func (*RestartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RestartServicesRequest) GetNames() []string {
@@ -2030,7 +2374,7 @@ type RestartServicesResponse struct {
 
 func (x *RestartServicesResponse) Reset() {
 	*x = RestartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2042,7 +2386,7 @@ func (x *RestartServicesResponse) String() string {
 func (*RestartServicesResponse) ProtoMessage() {}
 
 func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,7 +2399,7 @@ func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesResponse.ProtoReflect.Descriptor instead.
 func (*RestartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 type PauseSupervisorRequest struct {
@@ -2067,7 +2411,7 @@ type PauseSupervisorRequest struct {
 
 func (x *PauseSupervisorRequest) Reset() {
 	*x = PauseSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2423,7 @@ func (x *PauseSupervisorRequest) String() string {
 func (*PauseSupervisorRequest) ProtoMessage() {}
 
 func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2436,7 @@ func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PauseSupervisorRequest) GetName() string {
@@ -2110,7 +2454,7 @@ type PauseSupervisorResponse struct {
 
 func (x *PauseSupervisorResponse) Reset() {
 	*x = PauseSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2122,7 +2466,7 @@ func (x *PauseSupervisorResponse) String() string {
 func (*PauseSupervisorResponse) ProtoMessage() {}
 
 func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2135,7 +2479,7 @@ func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 type ResumeSupervisorRequest struct {
@@ -2147,7 +2491,7 @@ type ResumeSupervisorRequest struct {
 
 func (x *ResumeSupervisorRequest) Reset() {
 	*x = ResumeSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2503,7 @@ func (x *ResumeSupervisorRequest) String() string {
 func (*ResumeSupervisorRequest) ProtoMessage() {}
 
 func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2516,7 @@ func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ResumeSupervisorRequest) GetName() string {
@@ -2190,7 +2534,7 @@ type ResumeSupervisorResponse struct {
 
 func (x *ResumeSupervisorResponse) Reset() {
 	*x = ResumeSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2546,7 @@ func (x *ResumeSupervisorResponse) String() string {
 func (*ResumeSupervisorResponse) ProtoMessage() {}
 
 func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2559,7 @@ func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 type SignalServiceRequest struct {
@@ -2228,7 +2572,7 @@ type SignalServiceRequest struct {
 
 func (x *SignalServiceRequest) Reset() {
 	*x = SignalServiceRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2240,7 +2584,7 @@ func (x *SignalServiceRequest) String() string {
 func (*SignalServiceRequest) ProtoMessage() {}
 
 func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2253,7 +2597,7 @@ func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceRequest.ProtoReflect.Descriptor instead.
 func (*SignalServiceRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SignalServiceRequest) GetName() string {
@@ -2279,7 +2623,7 @@ type SignalServiceResponse struct {
 
 func (x *SignalServiceResponse) Reset() {
 	*x = SignalServiceResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2635,7 @@ func (x *SignalServiceResponse) String() string {
 func (*SignalServiceResponse) ProtoMessage() {}
 
 func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2648,7 @@ func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceResponse.ProtoReflect.Descriptor instead.
 func (*SignalServiceResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SignalServiceResponse) GetPid() int32 {
@@ -2323,7 +2667,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2679,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2692,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ShutdownRequest) GetNow() bool {
@@ -2366,7 +2710,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2722,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2735,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 // LogEntry is one line of a service.
@@ -2412,7 +2756,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2768,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2781,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2517,7 +2861,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2529,7 +2873,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2542,7 +2886,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StreamLogsRequest) GetServices() []string {
@@ -2597,7 +2941,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2953,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2966,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StreamLogsResponse) GetEntries() []*LogEntry {
@@ -2658,7 +3002,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[35]
+	mi := &file_bhnode_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2670,7 +3014,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[35]
+	mi := &file_bhnode_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2683,7 +3027,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -2769,7 +3113,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[36]
+	mi := &file_bhnode_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2781,7 +3125,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[36]
+	mi := &file_bhnode_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2794,7 +3138,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StreamEventsRequest) GetNames() []string {
@@ -2841,7 +3185,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[37]
+	mi := &file_bhnode_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2853,7 +3197,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[37]
+	mi := &file_bhnode_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2866,7 +3210,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StreamEventsResponse) GetEvents() []*Event {
@@ -2884,7 +3228,30 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\x0eUpgradeRequest\x12\x16\n" +
 	"\x06binary\x18\x01 \x01(\tR\x06binary\"+\n" +
 	"\x0fUpgradeResponse\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\tR\aversion\"\x10\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\"(\n" +
+	"\rReloadRequest\x12\x17\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"\xda\x02\n" +
+	"\x0eReloadResponse\x12\x18\n" +
+	"\achanges\x18\x01 \x01(\bR\achanges\x12\x16\n" +
+	"\x06config\x18\x02 \x01(\tR\x06config\x12\x14\n" +
+	"\x05added\x18\x03 \x03(\tR\x05added\x12\x18\n" +
+	"\aremoved\x18\x04 \x03(\tR\aremoved\x127\n" +
+	"\trestarted\x18\x05 \x03(\v2\x19.bhnode.v1.ChangedServiceR\trestarted\x124\n" +
+	"\bin_place\x18\x06 \x03(\v2\x19.bhnode.v1.ChangedServiceR\ainPlace\x12\x12\n" +
+	"\x04tree\x18\a \x01(\bR\x04tree\x12\x12\n" +
+	"\x04keys\x18\b \x03(\tR\x04keys\x12%\n" +
+	"\x05waves\x18\t \x03(\v2\x0f.bhnode.v1.WaveR\x05waves\x12\x12\n" +
+	"\x04with\x18\v \x03(\tR\x04with\x12\x14\n" +
+	"\x05event\x18\n" +
+	" \x01(\x04R\x05event\"8\n" +
+	"\x0eChangedService\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04keys\x18\x02 \x03(\tR\x04keys\"\"\n" +
+	"\x04Wave\x12\x1a\n" +
+	"\bservices\x18\x01 \x03(\tR\bservices\"\x16\n" +
+	"\x14AbandonReloadRequest\"5\n" +
+	"\x15AbandonReloadResponse\x12\x1c\n" +
+	"\treloading\x18\x01 \x01(\bR\treloading\"\x10\n" +
 	"\x0eGetNodeRequest\"\xd0\x01\n" +
 	"\x0fGetNodeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -3148,7 +3515,7 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\bNodeKind\x12\x19\n" +
 	"\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14NODE_KIND_SUPERVISOR\x10\x01\x12\x15\n" +
-	"\x11NODE_KIND_SERVICE\x10\x022\xd3\b\n" +
+	"\x11NODE_KIND_SERVICE\x10\x022\xe6\t\n" +
 	"\x04Node\x12@\n" +
 	"\aGetNode\x12\x19.bhnode.v1.GetNodeRequest\x1a\x1a.bhnode.v1.GetNodeResponse\x12F\n" +
 	"\tGetStatus\x12\x1b.bhnode.v1.GetStatusRequest\x1a\x1c.bhnode.v1.GetStatusResponse\x12N\n" +
@@ -3161,7 +3528,9 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\x10ResumeSupervisor\x12\".bhnode.v1.ResumeSupervisorRequest\x1a#.bhnode.v1.ResumeSupervisorResponse\x12R\n" +
 	"\rSignalService\x12\x1f.bhnode.v1.SignalServiceRequest\x1a .bhnode.v1.SignalServiceResponse\x12C\n" +
 	"\bShutdown\x12\x1a.bhnode.v1.ShutdownRequest\x1a\x1b.bhnode.v1.ShutdownResponse\x12@\n" +
-	"\aUpgrade\x12\x19.bhnode.v1.UpgradeRequest\x1a\x1a.bhnode.v1.UpgradeResponse\x12K\n" +
+	"\aUpgrade\x12\x19.bhnode.v1.UpgradeRequest\x1a\x1a.bhnode.v1.UpgradeResponse\x12=\n" +
+	"\x06Reload\x12\x18.bhnode.v1.ReloadRequest\x1a\x19.bhnode.v1.ReloadResponse\x12R\n" +
+	"\rAbandonReload\x12\x1f.bhnode.v1.AbandonReloadRequest\x1a .bhnode.v1.AbandonReloadResponse\x12K\n" +
 	"\n" +
 	"StreamLogs\x12\x1c.bhnode.v1.StreamLogsRequest\x1a\x1d.bhnode.v1.StreamLogsResponse0\x01\x12Q\n" +
 	"\fStreamEvents\x12\x1e.bhnode.v1.StreamEventsRequest\x1a\x1f.bhnode.v1.StreamEventsResponse0\x01B6Z4github.com/blackhole/bhnode/proto/bhnode/v1;bhnodev1b\x06proto3"
@@ -3179,7 +3548,7 @@ func file_bhnode_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_bhnode_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_bhnode_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                   // 0: bhnode.v1.NodeState
 	(ServiceState)(0),                // 1: bhnode.v1.ServiceState
@@ -3188,118 +3557,131 @@ var file_bhnode_v1_node_proto_goTypes = []any{
 	(NodeKind)(0),                    // 4: bhnode.v1.NodeKind
 	(*UpgradeRequest)(nil),           // 5: bhnode.v1.UpgradeRequest
 	(*UpgradeResponse)(nil),          // 6: bhnode.v1.UpgradeResponse
-	(*GetNodeRequest)(nil),           // 7: bhnode.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),          // 8: bhnode.v1.GetNodeResponse
-	(*Exit)(nil),                     // 9: bhnode.v1.Exit
-	(*HealthDetail)(nil),             // 10: bhnode.v1.HealthDetail
-	(*Service)(nil),                  // 11: bhnode.v1.Service
-	(*Counters)(nil),                 // 12: bhnode.v1.Counters
-	(*Limit)(nil),                    // 13: bhnode.v1.Limit
-	(*GetStatusRequest)(nil),         // 14: bhnode.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 15: bhnode.v1.GetStatusResponse
-	(*Isolation)(nil),                // 16: bhnode.v1.Isolation
-	(*Problem)(nil),                  // 17: bhnode.v1.Problem
-	(*WatchStatusRequest)(nil),       // 18: bhnode.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),      // 19: bhnode.v1.WatchStatusResponse
-	(*GetTreeRequest)(nil),           // 20: bhnode.v1.GetTreeRequest
-	(*GetTreeResponse)(nil),          // 21: bhnode.v1.GetTreeResponse
-	(*TreeNode)(nil),                 // 22: bhnode.v1.TreeNode
-	(*StartServicesRequest)(nil),     // 23: bhnode.v1.StartServicesRequest
-	(*StartServicesResponse)(nil),    // 24: bhnode.v1.StartServicesResponse
-	(*StopServicesRequest)(nil),      // 25: bhnode.v1.StopServicesRequest
-	(*StopServicesResponse)(nil),     // 26: bhnode.v1.StopServicesResponse
-	(*RestartServicesRequest)(nil),   // 27: bhnode.v1.RestartServicesRequest
-	(*RestartServicesResponse)(nil),  // 28: bhnode.v1.RestartServicesResponse
-	(*PauseSupervisorRequest)(nil),   // 29: bhnode.v1.PauseSupervisorRequest
-	(*PauseSupervisorResponse)(nil),  // 30: bhnode.v1.PauseSupervisorResponse
-	(*ResumeSupervisorRequest)(nil),  // 31: bhnode.v1.ResumeSupervisorRequest
-	(*ResumeSupervisorResponse)(nil), // 32: bhnode.v1.ResumeSupervisorResponse
-	(*SignalServiceRequest)(nil),     // 33: bhnode.v1.SignalServiceRequest
-	(*SignalServiceResponse)(nil),    // 34: bhnode.v1.SignalServiceResponse
-	(*ShutdownRequest)(nil),          // 35: bhnode.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 36: bhnode.v1.ShutdownResponse
-	(*LogEntry)(nil),                 // 37: bhnode.v1.LogEntry
-	(*StreamLogsRequest)(nil),        // 38: bhnode.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),       // 39: bhnode.v1.StreamLogsResponse
-	(*Event)(nil),                    // 40: bhnode.v1.Event
-	(*StreamEventsRequest)(nil),      // 41: bhnode.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),     // 42: bhnode.v1.StreamEventsResponse
-	(*timestamppb.Timestamp)(nil),    // 43: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 44: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 45: google.protobuf.Struct
+	(*ReloadRequest)(nil),            // 7: bhnode.v1.ReloadRequest
+	(*ReloadResponse)(nil),           // 8: bhnode.v1.ReloadResponse
+	(*ChangedService)(nil),           // 9: bhnode.v1.ChangedService
+	(*Wave)(nil),                     // 10: bhnode.v1.Wave
+	(*AbandonReloadRequest)(nil),     // 11: bhnode.v1.AbandonReloadRequest
+	(*AbandonReloadResponse)(nil),    // 12: bhnode.v1.AbandonReloadResponse
+	(*GetNodeRequest)(nil),           // 13: bhnode.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),          // 14: bhnode.v1.GetNodeResponse
+	(*Exit)(nil),                     // 15: bhnode.v1.Exit
+	(*HealthDetail)(nil),             // 16: bhnode.v1.HealthDetail
+	(*Service)(nil),                  // 17: bhnode.v1.Service
+	(*Counters)(nil),                 // 18: bhnode.v1.Counters
+	(*Limit)(nil),                    // 19: bhnode.v1.Limit
+	(*GetStatusRequest)(nil),         // 20: bhnode.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 21: bhnode.v1.GetStatusResponse
+	(*Isolation)(nil),                // 22: bhnode.v1.Isolation
+	(*Problem)(nil),                  // 23: bhnode.v1.Problem
+	(*WatchStatusRequest)(nil),       // 24: bhnode.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),      // 25: bhnode.v1.WatchStatusResponse
+	(*GetTreeRequest)(nil),           // 26: bhnode.v1.GetTreeRequest
+	(*GetTreeResponse)(nil),          // 27: bhnode.v1.GetTreeResponse
+	(*TreeNode)(nil),                 // 28: bhnode.v1.TreeNode
+	(*StartServicesRequest)(nil),     // 29: bhnode.v1.StartServicesRequest
+	(*StartServicesResponse)(nil),    // 30: bhnode.v1.StartServicesResponse
+	(*StopServicesRequest)(nil),      // 31: bhnode.v1.StopServicesRequest
+	(*StopServicesResponse)(nil),     // 32: bhnode.v1.StopServicesResponse
+	(*RestartServicesRequest)(nil),   // 33: bhnode.v1.RestartServicesRequest
+	(*RestartServicesResponse)(nil),  // 34: bhnode.v1.RestartServicesResponse
+	(*PauseSupervisorRequest)(nil),   // 35: bhnode.v1.PauseSupervisorRequest
+	(*PauseSupervisorResponse)(nil),  // 36: bhnode.v1.PauseSupervisorResponse
+	(*ResumeSupervisorRequest)(nil),  // 37: bhnode.v1.ResumeSupervisorRequest
+	(*ResumeSupervisorResponse)(nil), // 38: bhnode.v1.ResumeSupervisorResponse
+	(*SignalServiceRequest)(nil),     // 39: bhnode.v1.SignalServiceRequest
+	(*SignalServiceResponse)(nil),    // 40: bhnode.v1.SignalServiceResponse
+	(*ShutdownRequest)(nil),          // 41: bhnode.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 42: bhnode.v1.ShutdownResponse
+	(*LogEntry)(nil),                 // 43: bhnode.v1.LogEntry
+	(*StreamLogsRequest)(nil),        // 44: bhnode.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),       // 45: bhnode.v1.StreamLogsResponse
+	(*Event)(nil),                    // 46: bhnode.v1.Event
+	(*StreamEventsRequest)(nil),      // 47: bhnode.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),     // 48: bhnode.v1.StreamEventsResponse
+	(*timestamppb.Timestamp)(nil),    // 49: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 50: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 51: google.protobuf.Struct
 }
 var file_bhnode_v1_node_proto_depIdxs = []int32{
-	43, // 0: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
-	0,  // 1: bhnode.v1.GetNodeResponse.state:type_name -> bhnode.v1.NodeState
-	43, // 2: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
-	43, // 3: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
-	44, // 4: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
-	1,  // 5: bhnode.v1.Service.state:type_name -> bhnode.v1.ServiceState
-	2,  // 6: bhnode.v1.Service.health:type_name -> bhnode.v1.Health
-	9,  // 7: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
-	43, // 8: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
-	44, // 9: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
-	10, // 10: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
-	3,  // 11: bhnode.v1.Service.reason:type_name -> bhnode.v1.Reason
-	43, // 12: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
-	13, // 13: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
-	12, // 14: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
-	44, // 15: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
-	11, // 16: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
-	0,  // 17: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
-	16, // 18: bhnode.v1.GetStatusResponse.isolation:type_name -> bhnode.v1.Isolation
-	17, // 19: bhnode.v1.Isolation.problems:type_name -> bhnode.v1.Problem
-	44, // 20: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
-	15, // 21: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
-	21, // 22: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
-	22, // 23: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
-	4,  // 24: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
-	1,  // 25: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
-	2,  // 26: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
-	44, // 27: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
-	22, // 28: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
-	44, // 29: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
-	3,  // 30: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
-	43, // 31: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	43, // 32: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
-	37, // 33: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
-	43, // 34: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
-	45, // 35: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
-	43, // 36: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
-	40, // 37: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
-	7,  // 38: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
-	14, // 39: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
-	18, // 40: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
-	20, // 41: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
-	23, // 42: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
-	25, // 43: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
-	27, // 44: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
-	29, // 45: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
-	31, // 46: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
-	33, // 47: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
-	35, // 48: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
-	5,  // 49: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
-	38, // 50: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
-	41, // 51: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
-	8,  // 52: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
-	15, // 53: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
-	19, // 54: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
-	21, // 55: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
-	24, // 56: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
-	26, // 57: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
-	28, // 58: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
-	30, // 59: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
-	32, // 60: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
-	34, // 61: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
-	36, // 62: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
-	6,  // 63: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
-	39, // 64: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
-	42, // 65: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
-	52, // [52:66] is the sub-list for method output_type
-	38, // [38:52] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	9,  // 0: bhnode.v1.ReloadResponse.restarted:type_name -> bhnode.v1.ChangedService
+	9,  // 1: bhnode.v1.ReloadResponse.in_place:type_name -> bhnode.v1.ChangedService
+	10, // 2: bhnode.v1.ReloadResponse.waves:type_name -> bhnode.v1.Wave
+	49, // 3: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
+	0,  // 4: bhnode.v1.GetNodeResponse.state:type_name -> bhnode.v1.NodeState
+	49, // 5: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
+	49, // 6: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
+	50, // 7: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
+	1,  // 8: bhnode.v1.Service.state:type_name -> bhnode.v1.ServiceState
+	2,  // 9: bhnode.v1.Service.health:type_name -> bhnode.v1.Health
+	15, // 10: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
+	49, // 11: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
+	50, // 12: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
+	16, // 13: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
+	3,  // 14: bhnode.v1.Service.reason:type_name -> bhnode.v1.Reason
+	49, // 15: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
+	19, // 16: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
+	18, // 17: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
+	50, // 18: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
+	17, // 19: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
+	0,  // 20: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
+	22, // 21: bhnode.v1.GetStatusResponse.isolation:type_name -> bhnode.v1.Isolation
+	23, // 22: bhnode.v1.Isolation.problems:type_name -> bhnode.v1.Problem
+	50, // 23: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
+	21, // 24: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
+	27, // 25: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
+	28, // 26: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
+	4,  // 27: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
+	1,  // 28: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
+	2,  // 29: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
+	50, // 30: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
+	28, // 31: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
+	50, // 32: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
+	3,  // 33: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
+	49, // 34: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	49, // 35: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
+	43, // 36: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
+	49, // 37: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
+	51, // 38: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
+	49, // 39: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
+	46, // 40: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
+	13, // 41: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
+	20, // 42: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
+	24, // 43: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
+	26, // 44: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
+	29, // 45: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
+	31, // 46: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
+	33, // 47: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
+	35, // 48: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
+	37, // 49: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
+	39, // 50: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
+	41, // 51: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
+	5,  // 52: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
+	7,  // 53: bhnode.v1.Node.Reload:input_type -> bhnode.v1.ReloadRequest
+	11, // 54: bhnode.v1.Node.AbandonReload:input_type -> bhnode.v1.AbandonReloadRequest
+	44, // 55: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
+	47, // 56: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
+	14, // 57: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
+	21, // 58: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
+	25, // 59: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
+	27, // 60: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
+	30, // 61: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
+	32, // 62: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
+	34, // 63: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
+	36, // 64: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
+	38, // 65: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
+	40, // 66: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
+	42, // 67: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
+	6,  // 68: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
+	8,  // 69: bhnode.v1.Node.Reload:output_type -> bhnode.v1.ReloadResponse
+	12, // 70: bhnode.v1.Node.AbandonReload:output_type -> bhnode.v1.AbandonReloadResponse
+	45, // 71: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
+	48, // 72: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
+	57, // [57:73] is the sub-list for method output_type
+	41, // [41:57] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_bhnode_v1_node_proto_init() }
@@ -3307,19 +3689,19 @@ func file_bhnode_v1_node_proto_init() {
 	if File_bhnode_v1_node_proto != nil {
 		return
 	}
-	file_bhnode_v1_node_proto_msgTypes[4].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[5].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[6].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[17].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[33].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[36].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[10].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[11].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[12].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[23].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[39].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[42].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bhnode_v1_node_proto_rawDesc), len(file_bhnode_v1_node_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   38,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,8 @@ const (
 	Node_SignalService_FullMethodName    = "/bhnode.v1.Node/SignalService"
 	Node_Shutdown_FullMethodName         = "/bhnode.v1.Node/Shutdown"
 	Node_Upgrade_FullMethodName          = "/bhnode.v1.Node/Upgrade"
+	Node_Reload_FullMethodName           = "/bhnode.v1.Node/Reload"
+	Node_AbandonReload_FullMethodName    = "/bhnode.v1.Node/AbandonReload"
 	Node_StreamLogs_FullMethodName       = "/bhnode.v1.Node/StreamLogs"
 	Node_StreamEvents_FullMethodName     = "/bhnode.v1.Node/StreamEvents"
 )
@@ -68,6 +70,12 @@ type NodeClient interface {
 	// Upgrade has the node checked by another bhnode, and that put in its place: same process,
 	// same services. It answers when the check has passed; what has become of it GetNode tells.
 	Upgrade(ctx context.Context, in *UpgradeRequest, opts ...grpc.CallOption) (*UpgradeResponse, error)
+	// Reload brings the changed configuration into force. It answers with what changes, once that
+	// is known; what has become of it the events after that number tell, the last of which is
+	// node.reloaded.
+	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error)
+	// AbandonReload gives the reload up that is under way: what ran before comes back.
+	AbandonReload(ctx context.Context, in *AbandonReloadRequest, opts ...grpc.CallOption) (*AbandonReloadResponse, error)
 	// StreamLogs sends log entries in time order, and with follow those to come.
 	StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error)
 	// StreamEvents sends events by number, and with follow those to come.
@@ -211,6 +219,26 @@ func (c *nodeClient) Upgrade(ctx context.Context, in *UpgradeRequest, opts ...gr
 	return out, nil
 }
 
+func (c *nodeClient) Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReloadResponse)
+	err := c.cc.Invoke(ctx, Node_Reload_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeClient) AbandonReload(ctx context.Context, in *AbandonReloadRequest, opts ...grpc.CallOption) (*AbandonReloadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AbandonReloadResponse)
+	err := c.cc.Invoke(ctx, Node_AbandonReload_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *nodeClient) StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[1], Node_StreamLogs_FullMethodName, cOpts...)
@@ -280,6 +308,12 @@ type NodeServer interface {
 	// Upgrade has the node checked by another bhnode, and that put in its place: same process,
 	// same services. It answers when the check has passed; what has become of it GetNode tells.
 	Upgrade(context.Context, *UpgradeRequest) (*UpgradeResponse, error)
+	// Reload brings the changed configuration into force. It answers with what changes, once that
+	// is known; what has become of it the events after that number tell, the last of which is
+	// node.reloaded.
+	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
+	// AbandonReload gives the reload up that is under way: what ran before comes back.
+	AbandonReload(context.Context, *AbandonReloadRequest) (*AbandonReloadResponse, error)
 	// StreamLogs sends log entries in time order, and with follow those to come.
 	StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error
 	// StreamEvents sends events by number, and with follow those to come.
@@ -329,6 +363,12 @@ func (UnimplementedNodeServer) Shutdown(context.Context, *ShutdownRequest) (*Shu
 }
 func (UnimplementedNodeServer) Upgrade(context.Context, *UpgradeRequest) (*UpgradeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Upgrade not implemented")
+}
+func (UnimplementedNodeServer) Reload(context.Context, *ReloadRequest) (*ReloadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reload not implemented")
+}
+func (UnimplementedNodeServer) AbandonReload(context.Context, *AbandonReloadRequest) (*AbandonReloadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AbandonReload not implemented")
 }
 func (UnimplementedNodeServer) StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamLogs not implemented")
@@ -566,6 +606,42 @@ func _Node_Upgrade_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Node_Reload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReloadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).Reload(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_Reload_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).Reload(ctx, req.(*ReloadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Node_AbandonReload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AbandonReloadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).AbandonReload(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_AbandonReload_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).AbandonReload(ctx, req.(*AbandonReloadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Node_StreamLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(StreamLogsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -638,6 +714,14 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Upgrade",
 			Handler:    _Node_Upgrade_Handler,
+		},
+		{
+			MethodName: "Reload",
+			Handler:    _Node_Reload_Handler,
+		},
+		{
+			MethodName: "AbandonReload",
+			Handler:    _Node_AbandonReload_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
