@@ -1,6 +1,9 @@
 package configs
 
-import "maps"
+import (
+	"maps"
+	"path/filepath"
+)
 
 // Snapshot is all that a configuration was read from, to read it again as it was. It holds
 // secrets.
@@ -12,7 +15,13 @@ type Snapshot struct {
 
 // Snapshot returns what c was read from.
 func (c *Config) Snapshot() Snapshot {
-	return Snapshot{Path: c.Source.Path, Text: c.text, EnvFiles: maps.Clone(c.files)}
+	s := Snapshot{Path: c.Source.Path, Text: c.text, EnvFiles: maps.Clone(c.files)}
+	if s.Path != "" {
+		if absolute, err := filepath.Abs(s.Path); err == nil { // it may be read from elsewhere
+			s.Path = absolute
+		}
+	}
+	return s
 }
 
 // Same tells whether two snapshots are of the same configuration.

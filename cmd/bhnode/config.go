@@ -36,12 +36,13 @@ type mistakeJSON struct {
 func newConfigCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Checks, shows or writes a configuration",
+		Short: "Checks, shows, writes or goes back to a configuration",
 		Example: `  bhnode config init && bhnode config validate
   bhnode config show --config /etc/bhnode/blackhole.yaml`,
 	}
 	asGroup(cmd)
-	cmd.AddCommand(newConfigValidateCommand(a), newConfigShowCommand(a), newConfigInitCommand(a))
+	cmd.AddCommand(newConfigValidateCommand(a), newConfigShowCommand(a), newConfigInitCommand(a),
+		newConfigHistoryCommand(a), newConfigDiffCommand(a), newConfigRollbackCommand(a))
 	return cmd
 }
 

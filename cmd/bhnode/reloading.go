@@ -209,11 +209,13 @@ func (d *daemon) reloadEnded(r supervision.RolledOut, signals chan os.Signal, ho
 	}
 	d.reloads.set(false, "")
 	back := d.will != nil && d.will.Why != ""
+	if !back {
+		d.keepConfig("reload")
+	}
 	if err := d.reloads.history.Settle(!back); err != nil {
 		d.log.Warn().Err(err).Msg("the configuration that was tried could not be put away")
 	}
 	if !back {
-		d.keepConfig("reload")
 		hold.reloaded("reloaded")
 		return
 	}

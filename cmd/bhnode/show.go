@@ -56,9 +56,12 @@ func newShow(d *daemon) *show {
 			s.lines.know(d.cfg.Services[i].Name)
 		}
 	}
-	if d.past != nil {
+	switch {
+	case d.past != nil && d.will.reloads():
+		d.app.err.printf("Going on with %s and another configuration\n", plural(len(d.past.Lives()), "service"))
+	case d.past != nil:
 		d.app.err.printf("Going on with %s, where the bhnode before this one was cut off\n", plural(len(d.past.Lives()), "service"))
-	} else {
+	default:
 		d.app.err.printf("Starting %s\n", plural(len(s.names), "service"))
 	}
 	past, err := d.node.FollowEvents(context.Background(), s.events)
@@ -155,7 +158,7 @@ func (s *show) tells(kind string) bool {
 	switch kind {
 	case supervision.ServiceExited, supervision.ServiceFailed, supervision.ServiceUnhealthy, supervision.ServiceStuck,
 		supervision.ServiceBackoff, supervision.SupervisorRestarting, supervision.SupervisorGaveUp, supervision.SupervisorEscalated,
-		supervision.OperatorCommand, supervision.NodeStopping:
+		supervision.OperatorCommand, supervision.NodeStopping, supervision.NodeReloaded, supervision.NodeReloadFailed:
 		return true
 	case supervision.ServiceReady, supervision.ServiceHealthy, supervision.ServiceCompleted:
 		return !s.starting || !s.d.app.err.tty

@@ -52,6 +52,13 @@ var steps = map[string]func(arg string){
 			exit(1)
 		}
 	},
+	// exit-unless ends it: with 1 if there is no file, else with 0.
+	"exit-unless": func(file string) {
+		if !exists(file) {
+			exit(1)
+		}
+		exit(0)
+	},
 	// die ends it by a signal.
 	"die": func(sig string) {
 		_ = syscall.Kill(os.Getpid(), syscall.Signal(number(sig)))
