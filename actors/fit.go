@@ -37,26 +37,40 @@ type Fitting struct {
 	Reload bool
 }
 
+// Matches tells whether a configuration is the one that what was decided is about.
+func (p *Past) Matches(c *Config) bool {
+	same, err := p.same(c)
+	return err == nil && same
+}
+
+func (p *Past) same(c *Config) (bool, error) {
+	now, services := processesOf(c), digestsOf(c)
+	differs := p.differs(c, now)
+	tree, err := json.Marshal(c.Spec)
+	if err != nil {
+		return false, err
+	}
+	before, err := json.Marshal(p.base.Tree)
+	if err != nil {
+		return false, err
+	}
+	same := len(now) == len(p.base.Processes) && bytes.Equal(tree, before)
+	for id := range now {
+		// One that runs as an earlier configuration had it is on its way to this one.
+		lags := p.base.Older[id].Process != "" && p.base.Processes[id] == now[id]
+		same = same && (lags || !differs(id)) && (p.base.Services == nil || services[id].equal(p.base.Services[id]))
+	}
+	return same, nil
+}
+
 // Fit makes what was decided that of another configuration, where it is another one: a
 // service that is to run as before runs on, another one is restarted in its wave.
 func (p *Past) Fit(c *Config, f Fitting) error {
 	now := processesOf(c)
 	services := digestsOf(c)
 	differs := p.differs(c, now)
-	tree, err := json.Marshal(c.Spec)
-	if err != nil {
+	if same, err := p.same(c); err != nil || same && !f.Reload {
 		return err
-	}
-	before, err := json.Marshal(p.base.Tree)
-	if err != nil {
-		return err
-	}
-	same := len(now) == len(p.base.Processes) && bytes.Equal(tree, before)
-	for id := range now {
-		same = same && !differs(id) && (p.base.Services == nil || services[id].equal(p.base.Services[id]))
-	}
-	if same && !f.Reload {
-		return nil
 	}
 	policy, err := policies(p.base.Tree, c.Spec)
 	if err != nil {

@@ -78,6 +78,11 @@ type (
 		cause uint64
 		reply chan<- error
 	}
+	// handOver is answered when the node can be taken over by another tree; until stayOn
+	// nothing more is decided then.
+	handOver     struct{ reply chan<- error }
+	handOverLate struct{}
+	stayOn       struct{}
 	// abandon gives a reload up; the answer is whether there is one.
 	abandon struct {
 		who, text, why string

@@ -24,6 +24,7 @@ type rootActor struct {
 	tooLong alarm
 	holds   keeper
 	ledger  ledger
+	leaving leaving
 }
 
 func newRootActor(n *nodeContext) *rootActor {
@@ -48,6 +49,9 @@ func (n *nodeContext) options() supervision.Options {
 
 // Receive implements actor.Actor.
 func (r *rootActor) Receive(c actor.Context) {
+	if r.leaving.stashes(c.Message()) {
+		return
+	}
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		r.start(c)
@@ -85,6 +89,13 @@ func (r *rootActor) Receive(c actor.Context) {
 		m.reply <- r.noteCommand(c, m.text, m.who)
 	case park:
 		r.park(c, m)
+	case handOver:
+		r.leaving.asked(c, m)
+		r.leaving.look(r.machine)
+	case handOverLate:
+		r.leaving.leave()
+	case stayOn:
+		r.leaving.stay(c)
 	case abandon:
 		r.step(c, supervision.Abandon{Cause: r.noteCommand(c, m.text, m.who), Why: m.why})
 		m.reply <- r.machine.Reloading()
@@ -190,6 +201,7 @@ func (r *rootActor) step(c actor.Context, ev supervision.Event) []supervision.Co
 		r.carryOut(c, cmd)
 	}
 	r.machine = r.ledger.turn(c, r.machine)
+	r.leaving.look(r.machine)
 	return commands
 }
 
@@ -296,6 +308,7 @@ func (r *rootActor) shutdown(c actor.Context, m shutdown) {
 // rest is the end of the actor.
 func (r *rootActor) rest() {
 	r.tooLong.cancel()
+	r.leaving.late.cancel()
 	for _, a := range r.wakes {
 		a.cancel()
 	}

@@ -83,6 +83,17 @@ func (m *Machine) Memory() (Memory, bool) {
 	return mem, whole
 }
 
+// AtRest tells whether nothing is under way that another tree could not take up: no group
+// goes down, no supervisor starts its children in sequence.
+func (m *Machine) AtRest() bool {
+	for _, c := range m.all() {
+		if !c.atRest() && !c.stuck {
+			return false
+		}
+	}
+	return len(m.dirty) == 0
+}
+
 // atRest tells whether a ChildMemory holds all about c.
 func (c *child) atRest() bool {
 	s := c.nested

@@ -178,21 +178,40 @@ func (d *daemon) recall() error {
 	return err
 }
 
-// choose goes on with what ran before where the file is one that was rolled back.
+// choose finds the configuration that what was decided is about, where the file has changed
+// since: that goes on first, and then the file is reloaded.
 func (d *daemon) choose(past *actors.Past) error {
-	last, ok := d.reloads.history.Last()
-	if d.will != nil || !ok || past.Reloading() || !d.reloads.history.Rejected(d.cfg.Snapshot()) {
+	if d.will != nil || past.Matches(&d.config) {
 		return nil
 	}
-	cfg, err := last.Load(d.app.getenv)
-	if err != nil {
-		return err
+	file := d.cfg
+	pending, tried := d.reloads.history.Pending()
+	last, ok := d.reloads.history.Last()
+	for _, kept := range []struct {
+		configs.Applied
+		ok bool
+	}{{pending, tried}, {last, ok}} {
+		if !kept.ok {
+			continue
+		}
+		cfg, err := kept.Load(d.app.getenv)
+		if err != nil {
+			continue
+		}
+		c, err := d.actorsConfig(cfg)
+		if err != nil || !past.Matches(c) {
+			continue
+		}
+		d.cfg, d.config = cfg, *c
+		d.reloads.file = !d.reloads.history.Rejected(file.Snapshot())
+		if !d.reloads.file {
+			d.app.err.printf("%s %s was rolled back when it was reloaded last, and is as it was: going on with what runs; mend it, then \"bhnode reload\"\n",
+				d.app.err.paint(styleWorking, "warning:"), d.src)
+			d.log.Warn().Stringer("config", d.src).Msg("it was rolled back and has not changed since: going on with what ran before")
+		}
+		return nil
 	}
-	d.app.err.printf("%s %s was rolled back when it was reloaded last, and is as it was: going on with what runs; mend it, then \"bhnode reload\"\n",
-		d.app.err.paint(styleWorking, "warning:"), d.src)
-	d.log.Warn().Stringer("config", d.src).Msg("it was rolled back and has not changed since: going on with what ran before")
-	d.cfg = cfg
-	return d.configure()
+	return nil
 }
 
 // fitting is how what changed comes into force.

@@ -65,8 +65,9 @@ number of the event that made it happen.`,
 			if req.Tail, req.Since, err = p.resolve(cmd, a.now()); err != nil {
 				return err
 			}
-			return a.withNode(cmd.Context(), func(ctx context.Context, node *client.Client) error {
-				return a.events(ctx, node, req)
+			p := &eventPrinter{screen: a.out, clock: a.now}
+			return a.stay(cmd.Context(), func(ctx context.Context, node *client.Client) error {
+				return a.events(ctx, node, req, p)
 			})
 		},
 	}
@@ -74,15 +75,15 @@ number of the event that made it happen.`,
 	return cmd
 }
 
-func (a *app) events(ctx context.Context, node *client.Client, req *bhnodev1.StreamEventsRequest) error {
+func (a *app) events(ctx context.Context, node *client.Client, req *bhnodev1.StreamEventsRequest, p *eventPrinter) error {
 	stream, err := node.StreamEvents(ctx, req)
 	if err != nil {
 		return err
 	}
 	out := bufio.NewWriterSize(a.out, 64<<10)
-	p := eventPrinter{screen: a.out, clock: a.now}
 	return each(ctx, stream.Recv, func(batch *bhnodev1.StreamEventsResponse) error {
 		for _, e := range batch.GetEvents() {
+			req.After, req.Tail, req.Since = e.GetSeq(), nil, nil // to go on from there
 			if a.json() {
 				if err := printLine(out, eventToJSON(e)); err != nil {
 					return err

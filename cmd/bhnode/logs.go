@@ -119,8 +119,9 @@ control characters made visible; -o json carries every line as it was.`,
 			if stream != "" && stream != "stdout" && stream != "stderr" {
 				return usageError("it is stdout or stderr", "unknown stream %q", stream)
 			}
-			return a.withNode(cmd.Context(), func(ctx context.Context, node *client.Client) error {
-				return a.logs(ctx, node, req)
+			shown := map[string]uint64{}
+			return a.stay(cmd.Context(), func(ctx context.Context, node *client.Client) error {
+				return a.logs(ctx, node, req, shown)
 			})
 		},
 	}
@@ -131,7 +132,8 @@ control characters made visible; -o json carries every line as it was.`,
 	return cmd
 }
 
-func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.StreamLogsRequest) error {
+// logs shows lines; shown is the number of the last of each service, to go on from there.
+func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.StreamLogsRequest, shown map[string]uint64) error {
 	p := newLogPrinter(a.out, a.now)
 	if !a.json() {
 		st, err := getStatus(ctx, node, req.GetServices()...)
@@ -152,6 +154,11 @@ func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.Strea
 			a.err.printf("%s left out: they came faster than they could be shown\n", plural(n, "line"))
 		}
 		for _, entry := range batch.GetEntries() {
+			if entry.GetSeq() != 0 && entry.GetSeq() <= shown[entry.GetService()] {
+				continue
+			}
+			shown[entry.GetService()] = entry.GetSeq()
+			req.Tail, req.Since = nil, entry.GetTime()
 			if a.json() {
 				if err := printLine(out, logToJSON(entry)); err != nil {
 					return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +28,7 @@ type reloads struct {
 	history configs.History
 	mu      sync.Mutex
 	booted  bool   // the node has come up
+	file    bool   // the file has changed since bhnode died, and is to be reloaded
 	busy    string // why none can begin; "": one can
 }
 
@@ -104,7 +104,20 @@ func (d *daemon) handOver(removed []string, w *will) {
 			d.log.Warn().Err(err).Strs("services", removed).Msg("what leaves the configuration did not stop in order")
 		}
 	}
+	if err := d.node.HandOver(context.Background()); err != nil {
+		d.log.Error().Err(err).Msg("nothing was reloaded")
+		d.reloads.set(false, "")
+		return
+	}
 	d.succeed(successor{ownBinary(), w})
+}
+
+// reloadFile reloads a file that has changed while no bhnode ran.
+func (d *daemon) reloadFile(ctx context.Context, hold *watchdog) {
+	if d.reloads.file {
+		d.reloads.file = false
+		go d.hangUp(ctx, "run", hold)
+	}
 }
 
 // nextConfig reads the configuration anew.
@@ -202,9 +215,13 @@ var keysOfAService = []string{
 
 // reloadEnded does what follows the end of a reload: what was tried is in force, or what
 // ran before comes back.
-func (d *daemon) reloadEnded(r supervision.RolledOut, signals chan os.Signal, hold *watchdog) {
+func (d *daemon) reloadEnded(ctx context.Context, r supervision.RolledOut, hold *watchdog) {
 	if r.Err != nil {
-		d.goBack(r.Err, signals)
+		go func() {
+			if d.node.HandOver(ctx) == nil && !d.goBack(r.Err) {
+				d.node.StayOn()
+			}
+		}()
 		return
 	}
 	d.reloads.set(false, "")
@@ -217,6 +234,7 @@ func (d *daemon) reloadEnded(r supervision.RolledOut, signals chan os.Signal, ho
 	}
 	if !back {
 		hold.reloaded("reloaded")
+		d.reloadFile(ctx, hold)
 		return
 	}
 	hold.reloaded("the reload was rolled back: " + d.will.Why)
@@ -232,16 +250,17 @@ func (d *daemon) keepConfig(by string) {
 	}
 }
 
-// goBack has what ran before take over.
-func (d *daemon) goBack(why error, signals chan os.Signal) {
+// goBack has what ran before take over; it tells whether that is known.
+func (d *daemon) goBack(why error) bool {
 	last, ok := d.reloads.history.Last()
 	if !ok {
 		d.log.Error().Err(why).Msg("the reload has failed, and what ran before is not known any more")
-		return
+		return false
 	}
 	w := &will{Notice: supervision.NodeReloading, Config: d.reloads.history.Path(last.Number), Final: true, Why: oneLine(why)}
 	if d.will != nil {
 		w.Cause = d.will.Cause
 	}
-	d.become(successor{ownBinary(), w}, signals)
+	d.succeed(successor{ownBinary(), w})
+	return true
 }

@@ -97,7 +97,9 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 func (d *daemon) run(ctx context.Context, signals chan os.Signal, onTerminal bool, tell *launcher) error {
 	if err := d.open(ctx); err != nil {
 		if d.will.reloads() && !d.will.Final {
-			d.goBack(err, signals)
+			if d.goBack(err) {
+				d.become(<-d.successors, signals)
+			}
 		}
 		return err
 	}
@@ -113,10 +115,10 @@ func (d *daemon) run(ctx context.Context, signals chan os.Signal, onTerminal boo
 			booted = nil
 			show.booted(b)
 			tell.ready()
-			d.cameUp(b, hold)
+			d.cameUp(ctx, b, hold)
 		case sig := <-signals:
 			if sig == syscall.SIGHUP && !onTerminal {
-				go d.hangUp(ctx, hold)
+				go d.hangUp(ctx, "SIGHUP", hold)
 				continue
 			}
 			asked++
@@ -126,10 +128,13 @@ func (d *daemon) run(ctx context.Context, signals chan os.Signal, onTerminal boo
 				return err
 			}
 		case s := <-d.successors:
-			d.become(s, signals)
+			if asked == 0 {
+				d.become(s, signals)
+			}
+			d.node.StayOn()
 			d.reloads.set(false, "")
 		case r := <-d.node.Reloaded():
-			d.reloadEnded(r, signals, hold)
+			d.reloadEnded(ctx, r, hold)
 		case out := <-d.node.Ended():
 			return d.verdict(ctx, out, asked > 1)
 		}
@@ -158,7 +163,7 @@ func (d *daemon) open(ctx context.Context) error {
 }
 
 // cameUp is told when the node has come up as far as it can.
-func (d *daemon) cameUp(b supervision.Booted, hold *watchdog) {
+func (d *daemon) cameUp(ctx context.Context, b supervision.Booted, hold *watchdog) {
 	if d.past != nil && d.past.Reloading() { // it is told at the end of that
 		d.reloads.setBooted()
 		return
@@ -166,12 +171,13 @@ func (d *daemon) cameUp(b supervision.Booted, hold *watchdog) {
 	d.reloads.set(true, "")
 	d.keepConfig("run")
 	hold.ready(b)
+	d.reloadFile(ctx, hold)
 }
 
-// hangUp reloads at a signal.
-func (d *daemon) hangUp(ctx context.Context, hold *watchdog) {
+// hangUp reloads at a signal, or at the start.
+func (d *daemon) hangUp(ctx context.Context, why string, hold *watchdog) {
 	hold.reloading()
-	plan, err := d.reload(ctx, false, "SIGHUP")
+	plan, err := d.reload(ctx, false, why)
 	switch {
 	case err != nil:
 		text := rpcMessage(err)

@@ -111,6 +111,9 @@ func receive[T any](ctx context.Context, recv func() (T, error)) (<-chan T, <-ch
 	return values, failed
 }
 
+// errWentAway: the node has ended without a word, or has become another bhnode.
+var errWentAway = &exitError{code: exitNoNode, what: "the node went away", hint: `start one with "bhnode run"`}
+
 // each calls do with everything that comes from a stream. A stream that has been
 // read to its end, or whose reader has seen enough, is no error.
 func each[T any](ctx context.Context, recv func() (T, error), do func(T) error) error {
@@ -121,7 +124,7 @@ func each[T any](ctx context.Context, recv func() (T, error), do func(T) error) 
 			return nil //nolint:nilerr // so it was to end
 		case err == nil:
 		case seen && client.IsNoNode(err):
-			return &exitError{code: exitNoNode, what: "the node went away", hint: `start one with "bhnode run"`}
+			return errWentAway
 		default:
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 
 // inject does one fault; it tells whether there was somebody to do it to.
 func (n *node) inject(f fault) bool {
+	n.redial()
 	who := ""
 	if len(f.who) > 0 {
 		who = f.who[0]
@@ -47,8 +48,21 @@ func (n *node) inject(f fault) bool {
 		return n.freeze(f.last)
 	case "kill-bhnode":
 		return n.killBhnode(f.last)
+	case "upgrade":
+		return n.become("upgrade", "--binary", binary)
+	case "reload":
+		return n.configure(f.n) && n.become("reload")
 	}
 	return n.command(f)
+}
+
+// become has bhnode become itself again, which takes a moment; it may be killed meanwhile.
+func (n *node) become(args ...string) bool {
+	n.calls.Go(func() {
+		_ = n.bhnode(args...).Run() // that it may be refused belongs to the game
+		n.stale.Store(true)
+	})
+	return true
 }
 
 // later does the end of a fault when its time is over.
@@ -109,6 +123,7 @@ func (n *node) command(f fault) bool {
 // relieve ends all faults that go on.
 func (n *node) relieve() {
 	n.calls.Wait()
+	n.redial()
 	_ = n.cmd.Process.Signal(syscall.SIGCONT)
 	for _, s := range n.p.services {
 		_ = os.Remove(filepath.Join(n.data(s.name), failFile))

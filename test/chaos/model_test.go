@@ -150,7 +150,7 @@ func (m *model) event(seq uint64) event {
 }
 
 // spontaneous are the types that need no cause.
-var spontaneous = []string{"node.starting", "node.adopted", "operator.command", "service.exited", "service.unhealthy"}
+var spontaneous = []string{"node.starting", "node.adopted", "node.upgraded", "node.reloading", "operator.command", "service.exited", "service.unhealthy"}
 
 func (m *model) judgeCause(e event) {
 	switch {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ type node struct {
 	followed chan error    // the follower's end
 	gone     chan struct{} // bhnode's end
 	calls    sync.WaitGroup
+	stale    atomic.Bool // bhnode has become itself again since the last dial
 }
 
 // newNode writes the configuration and starts the node.
@@ -77,8 +79,7 @@ func (n *node) start() {
 		_ = cmd.Wait() // ProcessState says it
 	}()
 	n.dial()
-	if n.instance != "" { // it is the runtime directory's
-		n.follow()
+	if n.instance != "" { // it is the runtime directory's, and the follower is still there
 		return
 	}
 	text, err := os.ReadFile(filepath.Join(n.dir, "run", "instance"))
@@ -99,13 +100,25 @@ func (n *node) killBhnode(after time.Duration) bool {
 	<-n.gone
 	n.calls.Wait()
 	_ = n.api.Close()
-	if err := <-n.followed; err != nil {
-		n.fault("events are JSON lines", "%v", err)
-	}
 	pause(after)
 	n.gone = make(chan struct{})
 	n.start()
 	return true
+}
+
+// redial connects anew to a bhnode that has become itself again.
+func (n *node) redial() {
+	n.t.Helper()
+	if n.stale.Swap(false) {
+		_ = n.api.Close()
+		n.dial()
+	}
+}
+
+// configure writes a configuration that differs in what restarts nobody.
+func (n *node) configure(i int) bool {
+	text := bytes.Replace(n.p.config(n.dir), []byte(`"metrics": {`), fmt.Appendf(nil, `"logs": {"max_size_mb": 1, "max_files": %d}, "metrics": {`, i), 1)
+	return replaceFile(n.config, string(text)) == nil
 }
 
 func (n *node) bhnode(args ...string) *exec.Cmd {

@@ -59,6 +59,8 @@ var kinds = []struct {
 	{1, "start-all"},
 	{1, "freeze-bhnode"},
 	{9, "kill-bhnode"},
+	{3, "upgrade"},
+	{3, "reload"},
 }
 
 // newSchedule draws the faults of a seed.
@@ -91,7 +93,9 @@ func newFault(r *rand.Rand, p *plan, kind string) fault {
 	switch kind {
 	case "kill-all-below", "start-below", "stop-below", "restart-below", "pause", "resume":
 		f.who = []string{nested}
-	case "start-all":
+	case "start-all", "upgrade":
+	case "reload":
+		f.n = 1 + r.IntN(9)
 	case "freeze-bhnode":
 		f.last = time.Duration(500+r.IntN(2500)) * time.Millisecond
 	case "kill-bhnode":

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,4 +109,37 @@ services:
 		t.Errorf("where services die with bhnode: exit code %d, %q", code, stderr)
 	}
 	n.stop()
+}
+
+func TestFollowersDoNotNoticeAnUpgrade(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, "services: {a: {command: [@self, trickle=stdout]}}\n")
+	n.up()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var out output
+	logs := n.command(ctx, "logs", "-f", "-n", "1", "-o", "json")
+	logs.Stdout = &out
+	if err := logs.Start(); err != nil {
+		t.Fatal(err)
+	}
+	follows := func() int { return strings.Count(out.String(), "\n") }
+	n.eventually("the follower has lines", func() bool { return follows() > 0 })
+	n.do("upgrade", "--binary", n.anotherBinary())
+	seen := follows()
+	n.eventually("it has lines of after the upgrade", func() bool { return follows() > seen+20 })
+	cancel()
+	_ = logs.Wait() // it was killed
+	n.stop()
+	last := uint64(0)
+	for line := range strings.Lines(out.String()) {
+		if !strings.HasSuffix(line, "\n") {
+			continue // cut off
+		}
+		seq := parse[struct{ Seq uint64 }](t, line).Seq
+		if last != 0 && seq != last+1 {
+			t.Fatalf("line %d comes after line %d", seq, last)
+		}
+		last = seq
+	}
 }
