@@ -25,6 +25,8 @@ type ChildMemory struct {
 	Pid                                             int               `json:",omitempty"`
 	Running, Ran, Healthy, CameUp, Slot             bool              `json:",omitempty"`
 	Manual, Stalled, Waits, StopAgain, Plain, Under bool              `json:",omitempty"`
+	MustStop                                        bool              `json:",omitempty"` // for another tree only
+	StopReason                                      Reason            `json:",omitempty"`
 	Since, HealthySince, NextStart                  time.Time         `json:",omitzero"`
 	Token                                           uint64            `json:",omitempty"`
 	Lead                                            ChildID           `json:",omitempty"` // starts first; "": none
@@ -105,7 +107,7 @@ func (c *child) memory() ChildMemory {
 	mem := ChildMemory{
 		ID: c.id(), Phase: uint8(c.phase), Rest: uint8(c.rest), Incarnation: c.inc, Pid: c.pid,
 		Running: c.running, Ran: c.ran, Healthy: c.healthy, CameUp: c.cameUp, Slot: c.slot,
-		Manual: c.manual, Stalled: c.stalled, Waits: c.waits, StopAgain: c.stopAgain, Plain: c.plain, Under: c.under,
+		MustStop: c.mustStop, StopReason: c.stopReason, Manual: c.manual, Stalled: c.stalled, Waits: c.waits, StopAgain: c.stopAgain, Plain: c.plain, Under: c.under,
 		Since: c.since, HealthySince: c.healthySince, NextStart: c.nextStart, Token: c.token,
 		Restarts: slices.Clone(c.window.times), Row: c.row, Total: c.total, Reason: c.reason, Detail: c.detail, Cause: c.cause,
 		Suspect: SuspectMemory{Notice: c.suspect.notice, Since: c.suspect.since},
@@ -170,6 +172,7 @@ func Restore(t *Tree, o Options, mem Memory) *Machine {
 func (m *Machine) recall(c *child, mem *ChildMemory) {
 	c.phase, c.rest, c.inc, c.pid = phase(mem.Phase), rest(mem.Rest), mem.Incarnation, mem.Pid
 	c.running, c.ran, c.healthy, c.cameUp, c.slot = mem.Running, mem.Ran, mem.Healthy, mem.CameUp, mem.Slot
+	c.mustStop, c.stopReason = mem.MustStop, mem.StopReason
 	c.manual, c.stalled, c.waits, c.stopAgain, c.plain, c.under = mem.Manual, mem.Stalled, mem.Waits, mem.StopAgain, mem.Plain, mem.Under
 	c.since, c.healthySince, c.nextStart, c.token = mem.Since, mem.HealthySince, mem.NextStart, mem.Token
 	c.window.times = slices.Clone(mem.Restarts)

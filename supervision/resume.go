@@ -1,6 +1,9 @@
 package supervision
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // resume orders again what was under way: lives are taken over, those that were to stop
 // are told so once more, back-offs run on. Nobody waits for an answer any more.
@@ -10,6 +13,7 @@ func (m *Machine) resume(e Resume) {
 	}
 	m.calls, m.resumed = nil, e.Cause
 	if e.Changed {
+		m.goOnStopping(e.Cause)
 		m.begin(e.Rollout, e.Cause)
 	} else {
 		m.goOnRolling()
@@ -26,6 +30,11 @@ func (m *Machine) resume(e Resume) {
 		case c.nested != nil && c.alive():
 		case c.alive():
 			m.do(AdoptChild{ID: c.id(), Incarnation: c.inc, Started: c.running || c.pid != 0, Ready: c.ran, Healthy: c.healthy, Confirm: m.confirms(c)})
+		case c.rest == recorded && e.Changed && !c.sup.isPaused(): // that supervisor is another one now
+			end := *c.unjudged
+			c.unjudged = nil
+			m.setRest(c, pending)
+			m.ended(c, end)
 		case c.rest == backingOff:
 			m.do(Wake{ID: c.id(), Token: c.token, After: max(0, c.nextStart.Sub(m.now))})
 		}
@@ -61,29 +70,55 @@ func (m *Machine) Lives() map[ChildID]uint64 {
 	return lives
 }
 
-// Onto returns the memory of a machine for another tree, or for other processes: what was
-// under way is given up, and the lives that were to stop are taken as over. What failed and
-// is changed in any way is tried again; what is done, where it is to run otherwise.
+// Onto returns the memory of a machine for another tree, or for other processes: who is on
+// its way down goes on with that, the rest of what was under way is given up. What failed
+// and is changed in any way is tried again; what is done, where it is to run otherwise.
 func (mem Memory) Onto(changed, replaced func(ChildID) bool) Memory {
 	for i := range mem.Children {
 		c := &mem.Children[i]
-		c.Lead, c.Gate = "", 0
+		c.Gate = 0
 		if s := c.Supervisor; s != nil {
-			s.Settled = 0
+			s.Settled, c.MustStop = 0, false
 			if phase(c.Phase) == stopping {
 				c.Phase, c.Rest = uint8(down), uint8(pending)
 			}
 			continue
 		}
 		switch {
-		case phase(c.Phase) == stopping:
-			c.Phase, c.Rest, c.Pid, c.Running, c.Healthy, c.Slot = uint8(down), uint8(pending), 0, false, false, false
-		case rest(c.Rest) == exhausted && changed(c.ID), rest(c.Rest) == retrying, rest(c.Rest) == recorded,
-			(rest(c.Rest) == finished || rest(c.Rest) == abandoned || rest(c.Rest) == dismissed) && replaced(c.ID):
+		case phase(c.Phase) != down:
+		case rest(c.Rest) == exhausted && changed(c.ID), rest(c.Rest) == retrying,
+			(rest(c.Rest) == recorded || rest(c.Rest) == finished || rest(c.Rest) == abandoned || rest(c.Rest) == dismissed) && replaced(c.ID):
 			c.Rest, c.Unjudged = uint8(pending), nil
 		}
 	}
 	return mem
+}
+
+// goOnStopping has those go down that were to under another tree, and nobody start until
+// they are gone: more is not known of what hung together.
+func (m *Machine) goOnStopping(cause uint64) {
+	var going, waiting []*child
+	for _, c := range slices.Backward(m.starts) {
+		switch {
+		case c.phase == stopping:
+			c.mustStop = true
+			m.standInWay(c)
+			going = append(going, c)
+		case c.alive() && (c.mustStop || c.under):
+			why := c.stopReason
+			if c.under {
+				why = ReasonHeld
+			}
+			c.mustStop = false
+			m.mark(c, cmp.Or(c.cause, cause), why, c.stopAgain)
+			going = append(going, c)
+		case !c.alive():
+			waiting = append(waiting, c)
+		}
+	}
+	if len(going) > 0 {
+		m.join(append(going, waiting...))
+	}
 }
 
 // adopted: c runs on under this life of the node.

@@ -217,6 +217,44 @@ func TestWhatLeavesTheTreeIsParked(t *testing.T) {
 	w.want("+a +b")
 }
 
+// An end that was recorded in a pause is dealt with when that is over, whatever tree there
+// is by then.
+func TestWhatEndedInAPauseIsNotForgotten(t *testing.T) {
+	nested := func(id ChildID) SupervisorSpec {
+		below := graphOf(onto("a"), onto("b"))
+		below.ID = id
+		return graphOf(ChildSpec{ID: id, Supervisor: &below}, onto("c"))
+	}
+	w := booted(t, nested("s"))
+	w.operate(OpPause, false, "s")
+	w.crash("a")
+	w.reload(nested("s"), Rollout{})
+	w.want("*a")
+	w.operate(OpResume, false, "s")
+	w.run(time.Second)
+	w.want("+a")
+	w.operate(OpPause, false, "s")
+	w.crash("b")
+	w.reload(nested("t"), Rollout{})
+	w.want("*b +b")
+	w.wantStates("")
+}
+
+// Nobody starts before those are gone that were on their way down when another tree came.
+func TestAnotherTreeWaitsForWhatGoesDown(t *testing.T) {
+	spec := graphOf(onto("a"), onto("b", "a"), onto("c", "b"))
+	w := booted(t, spec)
+	w.stopIn["c"] = 5 * time.Second
+	w.crash("a")
+	w.want("*a -c")
+	w.reload(spec, Rollout{})
+	w.run(4 * time.Second)
+	w.want("-c")
+	w.run(2 * time.Second)
+	w.want("-b +a +b +c")
+	w.wantStates("")
+}
+
 // Cut off in the middle, a rollout goes on in the next life.
 func TestARolloutGoesOnInTheNextLife(t *testing.T) {
 	spec := graphOf(onto("a"), onto("b"))
