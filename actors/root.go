@@ -85,10 +85,25 @@ func (r *rootActor) Receive(c actor.Context) {
 		r.deliver(c, m.id, m)
 	case noteUpgrade:
 		r.noteCommand(c, m.text, m.who)
+	case kept:
+		r.holds.kept(c, m)
+	case baseWritten:
+		r.ledger.written(m)
+	default:
+		r.receiveReload(c)
+	}
+}
+
+// receiveReload takes what has to do with another configuration.
+func (r *rootActor) receiveReload(c actor.Context) {
+	switch m := c.Message().(type) {
 	case noteReload:
 		m.reply <- r.noteCommand(c, m.text, m.who)
 	case park:
 		r.park(c, m)
+	case abandon:
+		r.step(c, supervision.Abandon{Cause: r.noteCommand(c, m.text, m.who), Why: m.why})
+		m.reply <- r.machine.Reloading()
 	case handOver:
 		r.leaving.asked(c, m)
 		r.leaving.look(r.machine)
@@ -96,13 +111,6 @@ func (r *rootActor) Receive(c actor.Context) {
 		r.leaving.leave()
 	case stayOn:
 		r.leaving.stay(c)
-	case abandon:
-		r.step(c, supervision.Abandon{Cause: r.noteCommand(c, m.text, m.who), Why: m.why})
-		m.reply <- r.machine.Reloading()
-	case kept:
-		r.holds.kept(c, m)
-	case baseWritten:
-		r.ledger.written(m)
 	}
 }
 

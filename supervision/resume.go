@@ -78,9 +78,9 @@ func (mem Memory) Onto(changed, replaced func(ChildID) bool) Memory {
 		c := &mem.Children[i]
 		c.Gate = 0
 		if s := c.Supervisor; s != nil {
-			s.Settled, c.MustStop = 0, false
-			if phase(c.Phase) == stopping {
-				c.Phase, c.Rest = uint8(down), uint8(pending)
+			s.Settled = 0
+			if phase(c.Phase) == stopping { // it is ordered to once more
+				c.Phase, c.MustStop = uint8(up), true
 			}
 			continue
 		}
@@ -97,28 +97,36 @@ func (mem Memory) Onto(changed, replaced func(ChildID) bool) Memory {
 // goOnStopping has those go down that were to under another tree, and nobody start until
 // they are gone: more is not known of what hung together.
 func (m *Machine) goOnStopping(cause uint64) {
-	var going, waiting []*child
-	for _, c := range slices.Backward(m.starts) {
+	var marked, waiting []*child
+	for _, c := range append(slices.Clone(m.starts), m.supervisors()...) {
 		switch {
-		case c.phase == stopping:
-			c.mustStop = true
-			m.standInWay(c)
-			going = append(going, c)
-		case c.alive() && (c.mustStop || c.under):
-			why := c.stopReason
-			if c.under {
-				why = ReasonHeld
-			}
+		case c.alive() && (c.mustStop || c.phase == stopping || c.under):
+			marked = append(marked, c)
 			c.mustStop = false
-			m.mark(c, cmp.Or(c.cause, cause), why, c.stopAgain)
-			going = append(going, c)
+			if c.under {
+				c.stopReason = ReasonHeld
+			}
 		case !c.alive():
 			waiting = append(waiting, c)
 		}
 	}
-	if len(going) > 0 {
-		m.join(append(going, waiting...))
+	for _, c := range slices.Backward(marked) {
+		m.mark(c, cmp.Or(c.cause, cause), c.stopReason, c.stopAgain)
 	}
+	if len(marked) > 0 {
+		m.join(append(marked, waiting...))
+	}
+}
+
+// supervisors are those below the root, in list order.
+func (m *Machine) supervisors() []*child {
+	var list []*child
+	for _, c := range m.all() {
+		if c.nested != nil && c.sup != nil {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // adopted: c runs on under this life of the node.

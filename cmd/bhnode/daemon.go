@@ -162,9 +162,8 @@ func (d *daemon) recall() error {
 	}
 	past, err := actors.Recall(d.host.State(), d.host.Boot())
 	if err == nil && past != nil {
-		if err = d.choose(past); err == nil {
-			err = past.Fit(&d.config, d.fitting())
-		}
+		d.choose(past)
+		err = past.Fit(&d.config, d.fitting())
 	}
 	if err != nil {
 		d.app.err.printf("%s %s; it was set aside, and what runs is stopped and started anew\n", d.app.err.paint(styleWorking, "warning:"), safeLines(err.Error()))
@@ -180,9 +179,9 @@ func (d *daemon) recall() error {
 
 // choose finds the configuration that what was decided is about, where the file has changed
 // since: that goes on first, and then the file is reloaded.
-func (d *daemon) choose(past *actors.Past) error {
+func (d *daemon) choose(past *actors.Past) {
 	if d.will != nil || past.Matches(&d.config) {
-		return nil
+		return
 	}
 	file := d.cfg
 	pending, tried := d.reloads.history.Pending()
@@ -209,9 +208,8 @@ func (d *daemon) choose(past *actors.Past) error {
 				d.app.err.paint(styleWorking, "warning:"), d.src)
 			d.log.Warn().Stringer("config", d.src).Msg("it was rolled back and has not changed since: going on with what ran before")
 		}
-		return nil
+		return
 	}
-	return nil
 }
 
 // fitting is how what changed comes into force.

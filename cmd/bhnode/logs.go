@@ -119,7 +119,7 @@ control characters made visible; -o json carries every line as it was.`,
 			if stream != "" && stream != "stdout" && stream != "stderr" {
 				return usageError("it is stdout or stderr", "unknown stream %q", stream)
 			}
-			shown := map[string]uint64{}
+			shown := shownLines{}
 			return a.stay(cmd.Context(), func(ctx context.Context, node *client.Client) error {
 				return a.logs(ctx, node, req, shown)
 			})
@@ -132,8 +132,20 @@ control characters made visible; -o json carries every line as it was.`,
 	return cmd
 }
 
+// shownLines are the numbers of the last lines that were shown, by service.
+type shownLines map[string]uint64
+
+// note tells whether a line was not shown yet. Raw ones have no number.
+func (s shownLines) note(entry *bhnodev1.LogEntry) bool {
+	if seq := entry.GetSeq(); seq != 0 && seq <= s[entry.GetService()] {
+		return false
+	}
+	s[entry.GetService()] = entry.GetSeq()
+	return true
+}
+
 // logs shows lines; shown is the number of the last of each service, to go on from there.
-func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.StreamLogsRequest, shown map[string]uint64) error {
+func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.StreamLogsRequest, shown shownLines) error {
 	p := newLogPrinter(a.out, a.now)
 	if !a.json() {
 		st, err := getStatus(ctx, node, req.GetServices()...)
@@ -154,10 +166,9 @@ func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.Strea
 			a.err.printf("%s left out: they came faster than they could be shown\n", plural(n, "line"))
 		}
 		for _, entry := range batch.GetEntries() {
-			if entry.GetSeq() != 0 && entry.GetSeq() <= shown[entry.GetService()] {
+			if !shown.note(entry) {
 				continue
 			}
-			shown[entry.GetService()] = entry.GetSeq()
 			req.Tail, req.Since = nil, entry.GetTime()
 			if a.json() {
 				if err := printLine(out, logToJSON(entry)); err != nil {
