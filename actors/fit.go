@@ -69,7 +69,7 @@ func (p *Past) Fit(c *Config, f Fitting) error {
 	now := processesOf(c)
 	services := digestsOf(c)
 	differs := p.differs(c, now)
-	if same, err := p.same(c); err != nil || same && !f.Reload {
+	if same, err := p.same(c); err != nil || same && (!f.Reload || p.machine.Reloading()) {
 		return err
 	}
 	policy, err := policies(p.base.Tree, c.Spec)

@@ -216,6 +216,8 @@ func (d *daemon) choose(past *actors.Past) {
 func (d *daemon) fitting() actors.Fitting {
 	_, fallback := d.reloads.history.Last()
 	f := actors.Fitting{Final: !fallback}
+	pending, tried := d.reloads.history.Pending()
+	f.Reload = tried && pending.Same(d.cfg.Snapshot()) // whoever asked for it waits
 	if d.will != nil {
 		f.Final, f.Why, f.Reload = d.will.Final, d.will.Why, d.will.reloads()
 	}

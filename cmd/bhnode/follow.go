@@ -9,15 +9,16 @@ import (
 )
 
 // comesBack is how long a node may be away for whoever follows it.
-const comesBack = 5 * time.Second
+const comesBack = 30 * time.Second
 
 // stay calls do with a connection to the node, and again with another one where the node
 // went away and is back: a follower does not notice that bhnode was upgraded, reloaded or
 // taken over.
 func (a *app) stay(ctx context.Context, do func(context.Context, *client.Client) error) error {
-	for {
+	for again := false; ; again = true {
 		err := a.withNode(ctx, do)
-		if !errors.Is(err, errWentAway) || !a.isBack(ctx) {
+		away := errors.Is(err, errWentAway) || again && exitCode(err) == exitNoNode
+		if !away || !a.isBack(ctx) {
 			return err
 		}
 	}
@@ -25,12 +26,15 @@ func (a *app) stay(ctx context.Context, do func(context.Context, *client.Client)
 
 // isBack waits until a node answers, for a while.
 func (a *app) isBack(ctx context.Context) bool {
+	say := time.After(time.Second)
 	for late := time.After(comesBack); ; {
 		if _, err := a.who(ctx); err == nil {
 			return true
 		}
 		select {
 		case <-time.After(answerTime):
+		case <-say:
+			a.err.printf("the node went away; waiting %v for it to come back\n", comesBack)
 		case <-late:
 			return false
 		case <-ctx.Done():

@@ -44,6 +44,17 @@ func (r *reloads) setBooted() {
 	r.booted = true
 }
 
+// upgrading keeps reloads out, if none is under way.
+func (r *reloads) upgrading() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy != "" {
+		return errors.New(r.busy)
+	}
+	r.busy = "an upgrade is under way"
+	return nil
+}
+
 // enter lets one reload in at a time.
 func (r *reloads) enter() error {
 	r.mu.Lock()

@@ -147,6 +147,9 @@ func (d *daemon) checkSuccessor(ctx context.Context, binary string) (string, err
 	if told.State != actors.PastVersion && told.State != actors.PastVersion+1 {
 		return "", fmt.Errorf("%s (%s) cannot take over: it reads version %d of the state, this one writes %d", binary, told.Version, told.State, actors.PastVersion)
 	}
+	if err := d.reloads.upgrading(); err != nil {
+		return "", err
+	}
 	w := &will{Notice: supervision.NodeUpgraded}
 	if last, ok := d.reloads.history.Last(); ok && last.Same(d.cfg.Snapshot()) { // whatever the file says by now
 		w.Config = d.reloads.history.Path(last.Number)

@@ -58,7 +58,7 @@ func (n *node) inject(f fault) bool {
 
 // become has bhnode become itself again, which takes a moment; it may be killed meanwhile.
 func (n *node) become(args ...string) bool {
-	n.calls.Go(func() {
+	n.becoming.Go(func() {
 		_ = n.bhnode(args...).Run() // that it may be refused belongs to the game
 		n.stale.Store(true)
 	})
@@ -123,6 +123,7 @@ func (n *node) command(f fault) bool {
 // relieve ends all faults that go on.
 func (n *node) relieve() {
 	n.calls.Wait()
+	n.becoming.Wait()
 	n.redial()
 	_ = n.cmd.Process.Signal(syscall.SIGCONT)
 	for _, s := range n.p.services {

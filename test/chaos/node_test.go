@@ -37,7 +37,8 @@ type node struct {
 	followed chan error    // the follower's end
 	gone     chan struct{} // bhnode's end
 	calls    sync.WaitGroup
-	stale    atomic.Bool // bhnode has become itself again since the last dial
+	becoming sync.WaitGroup // commands that have bhnode become itself again; it may be killed meanwhile
+	stale    atomic.Bool    // bhnode has become itself again since the last dial
 }
 
 // newNode writes the configuration and starts the node.
@@ -157,6 +158,8 @@ func (n *node) follow() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	var said bytes.Buffer
+	n.follower.Stderr = &said
 	if err := n.follower.Start(); err != nil {
 		n.t.Fatal(err)
 	}
@@ -164,6 +167,9 @@ func (n *node) follow() {
 	go func() {
 		err := readEvents(out, n.model.take)
 		_ = follower.Wait() // the node's end is no error of the follower's
+		if err == nil && strings.Contains(said.String(), "error:") {
+			err = fmt.Errorf("the follower says %s", &said)
+		}
 		n.followed <- err
 	}()
 }
