@@ -37,7 +37,11 @@ func inherit() *heritage {
 			continue
 		}
 		syscall.CloseOnExec(fd)
-		h.files[identityOf{st.Dev, st.Ino}] = fd
+		id := identityOf{st.Dev, st.Ino}
+		if other, twice := h.files[id]; twice { // the null device, which stands for outputs that have ended
+			_ = unix.Close(other)
+		}
+		h.files[id] = fd
 	}
 	return h
 }
