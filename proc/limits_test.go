@@ -323,9 +323,10 @@ func burn(arg string) {
 }
 
 // hog takes memory until it is stopped.
-func hog(string) {
+func hog(arg string) {
+	enough, err := strconv.Atoi(arg) // MiB
 	var kept [][]byte
-	for {
+	for err != nil || len(kept) < enough {
 		block := make([]byte, 1<<20)
 		for i := 0; i < len(block); i += 4096 {
 			block[i] = 1
