@@ -11,14 +11,21 @@ import (
 // comesBack is how long a node may be away for whoever follows it.
 const comesBack = 30 * time.Second
 
+// mostTries is how often in a row a node may go away at once.
+const mostTries = 5
+
 // stay calls do with a connection to the node, and again with another one where the node
 // went away and is back: a follower does not notice that bhnode was upgraded, reloaded or
 // taken over.
 func (a *app) stay(ctx context.Context, do func(context.Context, *client.Client) error) error {
-	for again := false; ; again = true {
+	for tries := 0; ; tries++ {
+		begun := time.Now()
 		err := a.withNode(ctx, do)
-		away := errors.Is(err, errWentAway) || again && exitCode(err) == exitNoNode
-		if !away || !a.isBack(ctx) {
+		if time.Since(begun) > time.Second {
+			tries = 0
+		}
+		away := errors.Is(err, errWentAway) || tries > 0 && exitCode(err) == exitNoNode
+		if !away || tries == mostTries || !a.isBack(ctx) {
 			return err
 		}
 	}
