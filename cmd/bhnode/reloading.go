@@ -228,11 +228,11 @@ var keysOfAService = []string{
 // ran before comes back.
 func (d *daemon) reloadEnded(ctx context.Context, r supervision.RolledOut, hold *watchdog) {
 	if r.Err != nil {
-		go func() {
+		time.AfterFunc(answerTime, func() { // who called it off is answered first
 			if d.node.HandOver(ctx) == nil && !d.goBack(r.Err) {
 				d.node.StayOn()
 			}
-		}()
+		})
 		return
 	}
 	d.reloads.set(false, "")
