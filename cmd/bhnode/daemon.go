@@ -171,6 +171,7 @@ func (d *daemon) recall() error {
 		return d.host.State().SetAside()
 	}
 	d.past = past
+	d.reloads.resumed = past != nil && past.Reloading()
 	if past != nil && past.Changed() && d.will == nil { // a reload like any, but for who asked
 		_, err = d.reloads.history.Prepare(d.cfg.Snapshot(), d.app.now(), "run")
 	}

@@ -28,6 +28,7 @@ type reloads struct {
 	history configs.History
 	mu      sync.Mutex
 	booted  bool   // the node has come up
+	resumed bool   // this node began with one under way
 	file    bool   // the file has changed since bhnode died, and is to be reloaded
 	busy    string // why none can begin; "": one can
 }

@@ -156,7 +156,7 @@ func (d *daemon) open(ctx context.Context) error {
 		}
 		return err
 	}
-	if d.past != nil && d.past.Reloading() {
+	if d.reloads.resumed {
 		d.reloads.set(false, `a reload is under way; "bhnode reload --abandon" gives it up`)
 	}
 	return nil
@@ -164,7 +164,7 @@ func (d *daemon) open(ctx context.Context) error {
 
 // cameUp is told when the node has come up as far as it can.
 func (d *daemon) cameUp(ctx context.Context, b supervision.Booted, hold *watchdog) {
-	if d.past != nil && d.past.Reloading() { // it is told at the end of that
+	if d.reloads.resumed { // it is told at the end of that
 		d.reloads.setBooted()
 		return
 	}
