@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -146,10 +148,16 @@ func (a *app) configSocket() (string, error) {
 		return "", configError(err)
 	}
 	socket, err := configs.ControlSocket(src, a.getenv)
-	if err != nil {
-		return "", configError(err)
+	if err == nil {
+		return socket, nil
 	}
-	return socket, nil
+	if !src.Embedded { // a node that runs is where it is by default, though its file cannot be read now
+		usual := filepath.Join(filepath.Dir(src.Path), "run", "bhnode.sock")
+		if _, statErr := os.Stat(usual); statErr == nil {
+			return usual, nil
+		}
+	}
+	return "", configError(err)
 }
 
 // withNode calls do with a connection to the node; an interrupt ends its context.

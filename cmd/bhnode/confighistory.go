@@ -167,10 +167,12 @@ func (a *app) configDiff(args []string) error {
 	if err != nil {
 		return configError(err)
 	}
-	return a.printKeys(from.Changes(to))
+	return a.printKeys(from, to)
 }
 
-func (a *app) printKeys(changes []configs.KeyChange) error {
+// printKeys prints the keys that differ; for people, a service that comes or goes is one.
+func (a *app) printKeys(from, to *configs.Config) error {
+	changes := from.Changes(to)
 	if a.json() {
 		out := []keyJSON{}
 		for _, c := range changes {
@@ -178,7 +180,19 @@ func (a *app) printKeys(changes []configs.KeyChange) error {
 		}
 		return printJSON(a.out, out)
 	}
+	before, after := hasService(from), hasService(to)
+	told := map[string]bool{}
 	for _, c := range changes {
+		if name, _, below := cutService(c.Path); below && before[name] != after[name] {
+			if told[name] {
+				continue
+			}
+			told[name] = true
+			c = configs.KeyChange{Path: "services." + name, To: "is new"}
+			if before[name] {
+				c.From, c.To = "is gone", ""
+			}
+		}
 		a.out.printf("%s\n", safeText(c.Path))
 		if c.From != "" {
 			a.out.printf("  %s\n", a.out.paint(styleBad, "- "+safeText(c.From)))
@@ -188,6 +202,14 @@ func (a *app) printKeys(changes []configs.KeyChange) error {
 		}
 	}
 	return nil
+}
+
+func hasService(c *configs.Config) map[string]bool {
+	has := map[string]bool{}
+	for i := range c.Services {
+		has[c.Services[i].Name] = true
+	}
+	return has
 }
 
 func valueOrNull(s string) *string {
