@@ -8,8 +8,9 @@ import (
 // KeyChange is a key that two configurations differ in, with its values as they are shown;
 // "" where it is not there.
 type KeyChange struct {
-	Path     string
-	From, To string
+	Path         string
+	Service, Key string // where it stands below services; a name may hold dots
+	From, To     string
 }
 
 // Changes are the keys that another configuration has otherwise, in its order, then those
@@ -19,12 +20,12 @@ func (c *Config) Changes(next *Config) []KeyChange {
 	var all []KeyChange
 	for _, path := range to.order {
 		if was, is := from.value[path], to.value[path]; was != is || !from.has(path) {
-			all = append(all, KeyChange{path, was, is})
+			all = append(all, to.change(path, was, is))
 		}
 	}
 	for _, path := range from.order {
 		if !to.has(path) {
-			all = append(all, KeyChange{Path: path, From: from.value[path]})
+			all = append(all, from.change(path, from.value[path], ""))
 		}
 	}
 	return append(all, c.hidden(next, all)...)
@@ -39,7 +40,7 @@ func (c *Config) hidden(next *Config, shown []KeyChange) []KeyChange {
 		before := slices.IndexFunc(c.Services, func(o Service) bool { return o.Name == s.Name })
 		known := slices.ContainsFunc(shown, func(k KeyChange) bool { return strings.HasPrefix(k.Path, at+".") })
 		if before >= 0 && !known && differInSecrets(&c.Services[before], s) {
-			all = append(all, KeyChange{at + " (a secret)", mask, mask})
+			all = append(all, KeyChange{at + " (a secret)", s.Name, "a secret", mask, mask})
 		}
 	}
 	return all
@@ -54,6 +55,7 @@ func differInSecrets(a, b *Service) bool {
 type flat struct {
 	order []string
 	value map[string]string
+	of    map[string]string // the service that a path is below
 }
 
 func (f *flat) has(path string) bool {
@@ -62,20 +64,32 @@ func (f *flat) has(path string) bool {
 }
 
 func flatten(c *Config) *flat {
-	f := &flat{value: map[string]string{}}
-	f.add(c.sheet(), "")
+	f := &flat{value: map[string]string{}, of: map[string]string{}}
+	f.add(c.sheet(), "", "")
 	return f
 }
 
-func (f *flat) add(n *node, path string) {
+func (f *flat) change(path, from, to string) KeyChange {
+	c := KeyChange{Path: path, Service: f.of[path], From: from, To: to}
+	if c.Service != "" {
+		c.Key = strings.TrimPrefix(path, join("services", c.Service)+".")
+	}
+	return c
+}
+
+func (f *flat) add(n *node, path, service string) {
 	if n.kind == mapKind && len(n.fields) > 0 {
 		for _, k := range n.fields {
-			f.add(k.value, join(path, k.key))
+			below := service
+			if path == "services" {
+				below = k.key
+			}
+			f.add(k.value, join(path, k.key), below)
 		}
 		return
 	}
 	f.order = append(f.order, path)
-	f.value[path] = inLine(n)
+	f.value[path], f.of[path] = inLine(n), service
 }
 
 // inLine is a value in one line.

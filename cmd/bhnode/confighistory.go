@@ -183,7 +183,7 @@ func (a *app) printKeys(from, to *configs.Config) error {
 	before, after := hasService(from), hasService(to)
 	told := map[string]bool{}
 	for _, c := range changes {
-		if name, _, below := cutService(c.Path); below && before[name] != after[name] {
+		if name := c.Service; before[name] != after[name] {
 			if told[name] {
 				continue
 			}

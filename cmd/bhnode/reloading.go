@@ -172,10 +172,9 @@ func (d *daemon) planReload(cfg *configs.Config, next *actors.Config) (*bhnodev1
 	p := &bhnodev1.ReloadResponse{Config: d.src.String(), Added: change.Added, Removed: change.Removed, With: change.With, Tree: change.Tree}
 	of := map[string][]string{}
 	for _, k := range keys {
-		service, key, below := cutService(k.Path)
 		switch {
-		case below:
-			of[service] = append(of[service], key)
+		case k.Service != "":
+			of[k.Service] = append(of[k.Service], k.Key)
 		case k.Path != "version":
 			p.Keys = append(p.Keys, k.Path)
 		}
@@ -202,27 +201,6 @@ func (d *daemon) planReload(cfg *configs.Config, next *actors.Config) (*bhnodev1
 	}
 	p.Changes = len(p.GetAdded())+len(p.GetRemoved())+len(p.GetRestarted())+len(p.GetInPlace())+len(p.GetKeys()) > 0 || p.GetTree()
 	return p, nil
-}
-
-// cutService splits services.NAME.key; a name may hold dots.
-func cutService(path string) (service, key string, below bool) {
-	rest, below := strings.CutPrefix(path, "services.")
-	if name, is := strings.CutSuffix(rest, " (a secret)"); below && is {
-		return name, "a secret", true
-	}
-	for _, k := range keysOfAService {
-		if i := strings.Index(rest, "."+k); below && i > 0 && (len(rest) == i+1+len(k) || rest[i+1+len(k)] == '.') {
-			return rest[:i], rest[i+1:], true
-		}
-	}
-	return "", "", false
-}
-
-// keysOfAService are the keys right below a service, as a configuration is shown.
-var keysOfAService = []string{
-	"enabled", "description", "command", "env_file", "inherit_env", "env", "working_dir", "user", "group", "data_dir", "log_level", "unix_socket",
-	"tcp_port", "depends_on", "resources", "nice", "oom_score_adj", "umask", "no_new_privileges", "capabilities", "health_check", "restart",
-	"shutdown", "significant", "hooks", "config",
 }
 
 // reloadEnded does what follows the end of a reload: what was tried is in force, or what
