@@ -224,16 +224,8 @@ func together(at map[supervision.ChildID]int, a, b supervision.ChildID) bool {
 // confirmable tells whether a check can say now how a service is: readiness that a program
 // announces once was announced, if ever.
 func confirmable(c *Config, id supervision.ChildID) bool {
-	for i := range c.Services {
-		if s := &c.Services[i]; s.Spec.Name == string(id) {
-			switch s.Spec.Probe.Type {
-			case proc.ProbeGRPC, proc.ProbeHTTP, proc.ProbeTCP, proc.ProbeExec:
-				return true
-			case proc.ProbeNone, proc.ProbeNotify, proc.ProbeLog:
-			}
-		}
-	}
-	return false
+	i := slices.IndexFunc(c.Services, func(s Service) bool { return s.Spec.Name == string(id) })
+	return i >= 0 && c.Services[i].Spec.Probe.Repeats()
 }
 
 // policies names the children of which two trees say something else.

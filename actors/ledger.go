@@ -43,7 +43,7 @@ func (l *ledger) open(p *Past) {
 		}
 		if p != nil {
 			mem, _ := p.machine.Memory()
-			l.base.Memory, l.base.Older = &mem, p.base.Older
+			l.base.Memory, l.base.Older, l.base.Exits = &mem, p.base.Older, p.base.Exits
 		}
 		var text []byte
 		if text, err = json.Marshal(l.base); err == nil {
@@ -110,7 +110,7 @@ func (l *ledger) turn(c actor.Context, m *supervision.Machine) *supervision.Mach
 		return m
 	}
 	next := l.base
-	next.Memory = &mem
+	next.Memory, next.Exits = &mem, l.node.exits()
 	l.base, l.busy, l.tried = next, true, 0
 	await(c, func() any {
 		text, err := json.Marshal(next)

@@ -118,7 +118,7 @@ func (n *nodeContext) newService(of *Service) (*service, error) {
 		Service: of, log: n.log.With().Str("service", name).Logger(),
 		logPID: actor.NewPID(n.system.Address(), recordsName+"/"+logName(name)),
 	}
-	s.detail.Store(&Detail{})
+	s.detail.Store(&Detail{Exit: n.cfg.Past.exit(of.Spec.Name)})
 	if of.Enabled {
 		s.limits = n.backend.Enforcement(of.Spec)
 	}

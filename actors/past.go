@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/blackhole/bhnode/proc"
 	"github.com/blackhole/bhnode/proc/state"
 	"github.com/blackhole/bhnode/supervision"
 )
@@ -24,7 +25,8 @@ type base struct {
 	Services  map[supervision.ChildID]digest // and what else there is to know of it
 	Older     map[supervision.ChildID]older  // lives that run as an earlier configuration had it
 	Options   supervision.Options
-	Memory    *supervision.Memory `json:",omitempty"` // nil: nothing has happened yet
+	Memory    *supervision.Memory               `json:",omitempty"` // nil: nothing has happened yet
+	Exits     map[supervision.ChildID]proc.Exit `json:",omitempty"` // how the last life of each ended
 }
 
 // keptStep is one step of a Machine.
@@ -84,6 +86,7 @@ type Past struct {
 	lives   map[supervision.ChildID]uint64
 	notices []eventRecord         // all since the base; the journal may lack the last of them
 	changed bool                  // it was fitted to another configuration
+	found   map[supervision.ChildID]supervision.Found // what runs is all that is known, there is no machine yet
 	rollout supervision.Rollout   // how that comes into force
 	limits  []supervision.ChildID // lives with other limits than they began with
 }
@@ -119,6 +122,9 @@ func Recall(kept *state.Store, boot string) (*Past, error) {
 		if err != nil {
 			return nil, fmt.Errorf("step %d of what was decided cannot be read: %w", i, err)
 		}
+		if e, ok := ev.(supervision.ChildExited); ok {
+			p.noteExit(at, e)
+		}
 		for _, cmd := range p.machine.Step(at, ev) {
 			if n, ok := cmd.(supervision.Notice); ok {
 				p.notices = append(p.notices, recordOf(at, n))
@@ -130,6 +136,82 @@ func Recall(kept *state.Store, boot string) (*Past, error) {
 	}
 	p.lives = p.machine.Lives()
 	return p, nil
+}
+
+// Presume is the Past of a node of which only the lives are known that were found running,
+// under the configuration that they are thought to run by.
+func Presume(c *Config, found map[string]uint64, boot string) *Past {
+	p := &Past{lives: map[supervision.ChildID]uint64{}, found: map[supervision.ChildID]supervision.Found{}, changed: true}
+	for i := range c.Services {
+		s := &c.Services[i]
+		id := supervision.ChildID(s.Spec.Name)
+		if inc, ok := found[string(id)]; ok && s.Enabled {
+			p.lives[id] = inc
+			p.found[id] = supervision.Found{Incarnation: inc, Ready: !s.Spec.Probe.Repeats() && s.Spec.Probe.Type != proc.ProbeNone}
+		}
+	}
+	if len(p.lives) == 0 {
+		return nil
+	}
+	p.base = base{Version: PastVersion, Boot: boot, Tree: c.Spec, Processes: processesOf(c), Services: digestsOf(c)}
+	return p
+}
+
+// complete makes the machine of a node of which only the lives are known.
+func (p *Past) complete(n *nodeContext) {
+	if p.found != nil {
+		p.base.Options = n.options()
+		p.machine = supervision.Presume(n.cfg.Tree, p.base.Options, p.found, time.Now())
+	}
+}
+
+// noteExit takes from what supervision was told how a life ended, for the status.
+func (p *Past) noteExit(at time.Time, e supervision.ChildExited) {
+	if p.base.Exits == nil {
+		p.base.Exits = map[supervision.ChildID]proc.Exit{}
+	}
+	exit := proc.Exit{Code: -1, At: at}
+	for _, a := range e.Attrs {
+		switch v := a.Value.(type) {
+		case float64:
+			if a.Key == attrCode {
+				exit.Code, exit.Known = int(v), true
+			}
+		case string:
+			if a.Key == attrSignal {
+				exit.Signal, exit.Known = proc.SignalNamed(v), true
+			}
+		case bool:
+			if a.Key == attrOOM {
+				exit.OOMKilled = v
+			}
+		}
+	}
+	if len(e.Attrs) > 0 { // else it never had a process
+		p.base.Exits[e.ID] = exit
+	}
+}
+
+// exit is how the last life of a service ended, nil if that is not known.
+func (p *Past) exit(service string) *proc.Exit {
+	if p == nil {
+		return nil
+	}
+	if e, ok := p.base.Exits[supervision.ChildID(service)]; ok {
+		return &e
+	}
+	return nil
+}
+
+// exits are how the last lives ended, for the next life of the node.
+func (n *nodeContext) exits() map[supervision.ChildID]proc.Exit {
+	all := map[supervision.ChildID]proc.Exit{}
+	for _, s := range n.services.all() {
+		if e := s.detail.Load().Exit; e != nil {
+			all[supervision.ChildID(s.Spec.Name)] = *e
+		}
+	}
+	return all
 }
 
 // Lives are the incarnations that are to be taken over, by service.

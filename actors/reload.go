@@ -129,7 +129,7 @@ func (p *Past) Relimited() []string {
 }
 
 // Changed tells whether it was fitted to another configuration.
-func (p *Past) Changed() bool { return p.changed }
+func (p *Past) Changed() bool { return p.changed && p.found == nil }
 
 // Reloading tells whether a change is on its way into force.
-func (p *Past) Reloading() bool { return p.changed || p.machine.Reloading() }
+func (p *Past) Reloading() bool { return p.Changed() || p.machine != nil && p.machine.Reloading() }

@@ -118,6 +118,7 @@ func (r *rootActor) receiveReload(c actor.Context) {
 func (r *rootActor) begin(c actor.Context) {
 	past := r.node.cfg.Past
 	if past != nil {
+		past.complete(r.node)
 		r.machine = past.machine
 		r.recordPast(c, past.notices)
 	}
@@ -141,8 +142,8 @@ func (r *rootActor) begin(c actor.Context) {
 		}
 	}
 	r.noteLimits(c, cause, limited)
-	resume := supervision.Resume{Cause: cause, Changed: past.changed}
-	if past.changed {
+	resume := supervision.Resume{Cause: cause, Changed: past.changed, Presumed: past.found != nil}
+	if past.changed && past.found == nil {
 		resume.Rollout = &past.rollout
 	}
 	r.step(c, resume)

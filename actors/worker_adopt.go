@@ -48,7 +48,11 @@ func (w *worker) goOn(c actor.Context, m supervision.AdoptChild) {
 	w.tell(c, supervision.ChildAdopted{ID: w.spec.ID, Incarnation: w.inc, Pid: w.detail.Pid})
 	if !m.Ready {
 		w.stage = supervision.Starting
-		w.check(c, time.Since(w.detail.StartedAt))
+		ran := time.Since(w.detail.StartedAt)
+		if m.Confirm && w.svc.Spec.Probe.Type != proc.ProbeNone {
+			ran = 0
+		}
+		w.check(c, ran)
 		return
 	}
 	w.stage, w.health = supervision.Running, supervision.ResumeHealth(w.svc.Health, m.Healthy)

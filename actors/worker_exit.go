@@ -173,6 +173,13 @@ func endText(exit proc.Exit, counted proc.Counters, l proc.Limits) string {
 	return text
 }
 
+// How an end is told in attributes.
+const (
+	attrCode   = "code"
+	attrSignal = "signal"
+	attrOOM    = "oom_killed"
+)
+
 func exitAttrs(exit proc.Exit, counted proc.Counters) []supervision.Attr {
 	var code, sig any
 	switch {
@@ -181,7 +188,7 @@ func exitAttrs(exit proc.Exit, counted proc.Counters) []supervision.Attr {
 	case exit.Known:
 		code = exit.Code
 	}
-	attrs := []supervision.Attr{{Key: "code", Value: code}, {Key: "signal", Value: sig}, {Key: "oom_killed", Value: exit.OOMKilled}}
+	attrs := []supervision.Attr{{Key: attrCode, Value: code}, {Key: attrSignal, Value: sig}, {Key: attrOOM, Value: exit.OOMKilled}}
 	if counted.PidsRefused > 0 {
 		attrs = append(attrs, supervision.Attr{Key: "forks_refused", Value: counted.PidsRefused})
 	}

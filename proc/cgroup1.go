@@ -160,6 +160,23 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 	return g, nil
 }
 
+func (b *groups1) find(service string, incarnation uint64, l Limits) *group {
+	g, dirs := &group{}, map[string]string{}
+	for _, c := range b.resources(l).controllers {
+		if dir := filepath.Join(b.mounts[c].own, b.name, service); isDir(dir) {
+			dirs[c], g.limited = dir, true
+			g.holders, g.enter = append(g.holders, dir), append(g.enter, dir)
+		}
+	}
+	if dir := filepath.Join(b.track, service); b.track != "" && isDir(leafOf(dir, incarnation)) {
+		g.leaf, g.frozen, g.limited = leafOf(dir, incarnation), b.frozen, g.limited || b.frozen
+		g.holders, g.enter = append(g.holders, dir), append(g.enter, g.leaf)
+	}
+	g.count(dirs, l)
+	g.base = g.read()
+	return g
+}
+
 // subsystems are those of the library, which looks through all mounts for them.
 var subsystems = sync.OnceValues(cgroup1.Default)
 

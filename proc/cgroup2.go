@@ -170,6 +170,27 @@ func (b *groups2) open(service string, incarnation uint64, l Limits) (*group, er
 	return g, nil
 }
 
+func (b *groups2) find(service string, incarnation uint64, l Limits) *group {
+	dir := filepath.Join(b.base, service)
+	leaf := leafOf(dir, incarnation)
+	if !isDir(leaf) {
+		return nil
+	}
+	g := &group{leaf: leaf, holders: []string{dir}, enter: []string{leaf}, limited: len(settings2(l)) > 0}
+	g.count(map[string]string{"": dir}, l)
+	g.base = g.read()
+	return g
+}
+
+func leafOf(dir string, incarnation uint64) string {
+	return filepath.Join(dir, leafPrefix+strconv.FormatUint(incarnation, 10))
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
 // makeLeaf makes the fresh leaf of one incarnation in the directory of its service, and
 // that afresh where a start has not given it back.
 func makeLeaf(dir string, incarnation uint64) (string, error) {
@@ -184,7 +205,7 @@ func makeLeaf(dir string, incarnation uint64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	leaf := filepath.Join(dir, leafPrefix+strconv.FormatUint(incarnation, 10))
+	leaf := leafOf(dir, incarnation)
 	return leaf, os.Mkdir(leaf, 0o755) //nolint:gosec // as all of cgroupfs
 }
 

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -49,4 +50,13 @@ func SignalName(sig syscall.Signal) string {
 		return name
 	}
 	return "signal " + strconv.Itoa(int(sig))
+}
+
+// SignalNamed is the signal that SignalName names so, 0 if there is none.
+func SignalNamed(name string) syscall.Signal {
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig
+	}
+	n, _ := strconv.Atoi(strings.TrimPrefix(name, "signal "))
+	return syscall.Signal(n)
 }

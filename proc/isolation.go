@@ -64,6 +64,9 @@ type backend interface {
 	lack(controller string) *Problem
 	// open makes the groups of one incarnation, nil where there are none.
 	open(service string, incarnation uint64, l Limits) (*group, error)
+	// find returns the groups of an incarnation that another bhnode has opened, nil where
+	// there are none.
+	find(service string, incarnation uint64, l Limits) *group
 	// relimit gives an incarnation other limits; pids are its processes.
 	relimit(service string, g *group, l Limits, pids func() []int) error
 	// bases are the directories of the node's groups, that of the leaves first: who is

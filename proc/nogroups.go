@@ -26,4 +26,6 @@ func (n noGroups) lack(controller string) *Problem {
 
 func (noGroups) open(string, uint64, Limits) (*group, error) { return nil, nil }
 
+func (noGroups) find(string, uint64, Limits) *group { return nil }
+
 func (noGroups) bases() []string { return nil }

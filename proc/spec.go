@@ -105,3 +105,14 @@ type ProbeSpec struct {
 	Argv    []string // exec
 	Timeout time.Duration
 }
+
+// Repeats tells whether the check can be made at any time: readiness that a program
+// announces is told once.
+func (p *ProbeSpec) Repeats() bool {
+	switch p.Type {
+	case ProbeGRPC, ProbeHTTP, ProbeTCP, ProbeExec:
+		return true
+	case ProbeNone, ProbeNotify, ProbeLog:
+	}
+	return false
+}

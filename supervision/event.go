@@ -16,7 +16,9 @@ type Resume struct {
 	// Changed: the tree is another one than that of the life before. Rollout is how what
 	// changed comes into force.
 	Changed bool
-	Rollout *Rollout
+	// Presumed: what runs is all that is known, see Presume.
+	Presumed bool
+	Rollout  *Rollout
 }
 
 // ChildAdopted says that an incarnation of an earlier life of the node was found, with

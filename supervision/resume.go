@@ -12,6 +12,9 @@ func (m *Machine) resume(e Resume) {
 		return
 	}
 	m.calls, m.resumed = nil, e.Cause
+	if m.bootCause == 0 {
+		m.bootCause = e.Cause // the boot itself is not known any more
+	}
 	if e.Changed {
 		m.goOnStopping(e.Cause)
 		m.begin(e.Rollout, e.Cause)
@@ -29,7 +32,7 @@ func (m *Machine) resume(e Resume) {
 		switch {
 		case c.nested != nil && c.alive():
 		case c.alive():
-			m.do(AdoptChild{ID: c.id(), Incarnation: c.inc, Started: c.running || c.pid != 0, Ready: c.ran, Healthy: c.healthy, Confirm: m.confirms(c)})
+			m.do(AdoptChild{ID: c.id(), Incarnation: c.inc, Started: c.running || c.pid != 0, Ready: c.ran, Healthy: c.healthy, Confirm: e.Presumed || m.confirms(c)})
 		case c.rest == recorded && e.Changed && !c.sup.isPaused(): // that supervisor is another one now
 			end := *c.unjudged
 			c.unjudged = nil

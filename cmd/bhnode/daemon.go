@@ -155,64 +155,6 @@ func (d *daemon) sweep(ctx context.Context) error {
 	return nil
 }
 
-// recall finds out what a bhnode that was cut off had decided, to go on from there.
-func (d *daemon) recall() error {
-	if d.cfg.Node.KillOnDaemonDeath && d.will == nil { // what another one left was killed
-		return d.host.State().Forget()
-	}
-	past, err := actors.Recall(d.host.State(), d.host.Boot())
-	if err == nil && past != nil {
-		d.choose(past)
-		err = past.Fit(&d.config, d.fitting())
-	}
-	if err != nil {
-		d.app.err.printf("%s %s; it was set aside, and what runs is stopped and started anew\n", d.app.err.paint(styleWorking, "warning:"), safeLines(err.Error()))
-		d.log.Error().Err(err).Msg("what an earlier bhnode decided cannot be used")
-		return d.host.State().SetAside()
-	}
-	d.past = past
-	d.reloads.resumed = past != nil && past.Reloading()
-	if past != nil && past.Changed() && d.will == nil { // a reload like any, but for who asked
-		_, err = d.reloads.history.Prepare(d.cfg.Snapshot(), d.app.now(), "run")
-	}
-	return err
-}
-
-// choose finds the configuration that what was decided is about, where the file has changed
-// since: that goes on first, and then the file is reloaded.
-func (d *daemon) choose(past *actors.Past) {
-	if d.will != nil || past.Matches(&d.config) {
-		return
-	}
-	file := d.cfg
-	pending, tried := d.reloads.history.Pending()
-	last, ok := d.reloads.history.Last()
-	for _, kept := range []struct {
-		configs.Applied
-		ok bool
-	}{{pending, tried}, {last, ok}} {
-		if !kept.ok {
-			continue
-		}
-		cfg, err := kept.Load(d.app.getenv)
-		if err != nil {
-			continue
-		}
-		c, err := d.actorsConfig(cfg)
-		if err != nil || !past.Matches(c) {
-			continue
-		}
-		d.cfg, d.config = cfg, *c
-		d.reloads.file = !d.reloads.history.Rejected(file.Snapshot())
-		if !d.reloads.file {
-			d.app.err.printf("%s %s was rolled back when it was reloaded last, and is as it was: going on with what runs; mend it, then \"bhnode reload\"\n",
-				d.app.err.paint(styleWorking, "warning:"), d.src)
-			d.log.Warn().Stringer("config", d.src).Msg("it was rolled back and has not changed since: going on with what ran before")
-		}
-		return
-	}
-}
-
 // fitting is how what changed comes into force.
 func (d *daemon) fitting() actors.Fitting {
 	_, fallback := d.reloads.history.Last()

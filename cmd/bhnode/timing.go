@@ -51,8 +51,8 @@ func gatherShutdowns(s supervision.SupervisorSpec, into map[supervision.ChildID]
 }
 
 func (t *timing) see(e journal.Record) {
-	if e.Type == supervision.NodeStarting {
-		t.begun = e.Time
+	if e.Type == supervision.NodeStarting || e.Type == supervision.NodeAdopted {
+		t.begun, t.last = e.Time, e.Time
 	}
 	s := t.of[e.Service]
 	if s == nil {

@@ -19,7 +19,8 @@ import (
 func (n *node) facts() (lines []string) {
 	n.t.Helper()
 	for _, s := range n.status().Services {
-		lines = append(lines, fmt.Sprintf("%s %s %s pid %d, life %d, restarts %d, held %v, wanted %v", s.Name, s.State, s.Health, s.PID, s.Incarnation, s.Restarts, s.Held, s.Wanted))
+		lines = append(lines, fmt.Sprintf("%s %s %s pid %d, life %d, restarts %d, held %v, wanted %v, last exit %s",
+			s.Name, s.State, s.Health, s.PID, s.Incarnation, s.Restarts, s.Held, s.Wanted, s.Exit.text()))
 	}
 	return lines
 }
@@ -207,35 +208,69 @@ services:
 	n.checkJournal()
 }
 
-func TestDamagedDecisionsAreSetAside(t *testing.T) {
+// What was decided cannot be read any more: what runs is found by looking at the kernel.
+func TestDamagedStateIsSurvivedByLookingAtTheKernel(t *testing.T) {
 	t.Parallel()
-	n := newNode(t, `
+	for _, damaged := range []string{"steps.*", "base.*", "services/it.json", "*"} {
+		t.Run(damaged, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t, `
 services:
-  it: {command: [@self]}
+  it: {command: [@self, trickle=stdout], resources: {open_files: 100}}
+  on: {command: [@self, notify=READY=1], health_check: {type: notify}, depends_on: [it]}
+  crashed: {command: [@self, wait=150ms, exit=3], restart: {initial_delay: 4m}}
 `)
-	n.up()
-	old := n.service("it").PID
-	n.kill9()
-	files, err := filepath.Glob(n.path("run/state/steps.*"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("the steps are in %v, %v", files, err)
+			n.up()
+			n.await("service.backoff", "crashed", 1)
+			it, on := n.service("it").PID, n.service("on").PID
+			n.kill9()
+			damage(t, n.path("run/state/"+damaged))
+			if damaged == "*" {
+				damage(t, n.path("run/state/services/*"))
+			}
+			n.again()
+			if damaged != "services/it.json" && !strings.Contains(n.stderr.String(), "going on with what is found running") {
+				t.Errorf("run does not say so:\n%s", n.stderr)
+			}
+			want := []string{fmt.Sprint("it running 1 ", it), fmt.Sprint("on running 1 ", on)}
+			var got []string
+			for _, s := range n.status().Services[:2] {
+				got = append(got, fmt.Sprint(s.Name, " ", s.State, " ", s.Incarnation, " ", s.PID))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("what runs: -want +got\n%s", diff)
+			}
+			n.stop()
+			n.checkJournal()
+			n.checkComplete("it", "json")
+		})
 	}
-	data, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
+}
+
+// damage makes the files of a pattern such that nobody understands them.
+func damage(t *testing.T, pattern string) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s are %v, %v", pattern, files, err)
 	}
-	data[20] ^= 1
-	if err := os.WriteFile(files[0], data, 0o600); err != nil {
-		t.Fatal(err)
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil || info.IsDir() {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(data) > 20 {
+			data[20] ^= 1
+		}
+		data[0] ^= 1
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	end := watch(t, old)
-	n.up()
-	end.awaitEnd()
-	if !strings.Contains(n.stderr.String(), "is damaged at byte 0; it was set aside") {
-		t.Errorf("run does not say so:\n%s", n.stderr)
-	}
-	n.checkStates("it running 2")
-	n.stop()
 }
 
 // stays is a moment for bhnode to live, a few of its steps or many.

@@ -24,20 +24,16 @@ type statusReport struct {
 }
 
 type serviceReport struct {
-	Name        string
-	State       string
-	Health      string
-	Wanted      bool
-	Held        bool
-	PID         int
-	Incarnation uint64
-	Supervisor  string
-	Restarts    uint64
-	Exit        struct {
-		Code   *int
-		Signal string
-		Time   *time.Time
-	}
+	Name         string
+	State        string
+	Health       string
+	Wanted       bool
+	Held         bool
+	PID          int
+	Incarnation  uint64
+	Supervisor   string
+	Restarts     uint64
+	Exit         exitReport
 	HealthDetail struct {
 		LastError string `json:"last_error"`
 		Failures  int
@@ -46,6 +42,23 @@ type serviceReport struct {
 	DependsOn  []string `json:"depends_on"`
 	Reason     string
 	Message    string
+}
+
+// exitReport is how the last life of a service ended.
+type exitReport struct {
+	Code   *int
+	Signal string
+	Time   *time.Time
+}
+
+func (e exitReport) text() string {
+	switch {
+	case e.Time == nil:
+		return "none"
+	case e.Code != nil:
+		return strconv.Itoa(*e.Code)
+	}
+	return e.Signal
 }
 
 // treeReport is `tree -o json`, as far as tests look at it.
