@@ -84,11 +84,11 @@ type Past struct {
 	base    base
 	machine *supervision.Machine // root's, once the node runs
 	lives   map[supervision.ChildID]uint64
-	notices []eventRecord         // all since the base; the journal may lack the last of them
-	changed bool                  // it was fitted to another configuration
+	notices []eventRecord                             // all since the base; the journal may lack the last of them
+	changed bool                                      // it was fitted to another configuration
 	found   map[supervision.ChildID]supervision.Found // what runs is all that is known, there is no machine yet
-	rollout supervision.Rollout   // how that comes into force
-	limits  []supervision.ChildID // lives with other limits than they began with
+	rollout supervision.Rollout                       // how that comes into force
+	limits  []supervision.ChildID                     // lives with other limits than they began with
 }
 
 // Recall finds out what the bhnode before this one had decided, from what it kept. It

@@ -113,6 +113,9 @@ func (a *adoption) output(p *Process, fd int, inode uint64) *Output {
 	if r := a.host.heritage.takePipe(inode); r >= 0 {
 		return newOutput(a.host.poller, r)
 	}
+	if r := a.host.heirloom.open(inode); r >= 0 {
+		return newOutput(a.host.poller, r)
+	}
 	for i := 0; inode != 0 && i < 2; i++ {
 		for _, pid := range pids {
 			if r := openPipe(procPath(pid, "fd/"+strconv.Itoa(fd)), inode); r >= 0 {

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"os"
@@ -154,7 +155,17 @@ func (h *Host) become(s succession) error {
 func (h *Host) Settled() {
 	h.mu.Lock()
 	h.awaited = nil
+	var outputs []*Output
+	for _, p := range h.services {
+		if p != nil && p.main.adopted {
+			outputs = append(outputs, p.stdout, p.stderr)
+		}
+	}
 	h.mu.Unlock()
+	if len(outputs) > 0 {
+		h.keeper.hold(context.Background(), outputs...)
+	}
+	h.heirloom.end()
 	h.heritage.close()
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -45,6 +46,8 @@ type Host struct {
 	backend  backend
 	bases    []string // directories of groups, of this life and of those not swept yet
 
+	keeper   *keeper
+	heirloom *heirloom // nil: no keeper was left behind
 	heritage *heritage // nil: nothing was handed over
 	heirs    chan succession
 	forks    chan forkRequest
@@ -78,9 +81,13 @@ func OpenHost(o HostOptions) (*Host, error) {
 		groups:   map[string]*group{},
 		intakes:  map[string]*Intake{},
 	}
+	h.keeper = newKeeper(h)
 	if o.Heir {
 		h.heritage = inherit()
 	}
+	// What we were born with is not for the services, nor for the keeper, which outlives us;
+	// an old kernel leaves it open.
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	if err := h.open(); err != nil {
 		return nil, errors.Join(err, h.closeFiles())
 	}
@@ -129,6 +136,7 @@ func (h *Host) open() (err error) {
 	if h.state, err = state.Open(stateDir); err != nil {
 		return err
 	}
+	h.heirloom = findHeirloom(h.opts.RuntimeDir, h.instance)
 	for _, r := range h.state.All() {
 		if h.provable(r) {
 			h.awaited[r.Pid] = true
@@ -197,6 +205,7 @@ func (h *Host) Lookup(service string) *Process {
 // Close gives the runtime directory back and ends every goroutine of h, after Serve
 // has returned. Processes that still run are left to themselves.
 func (h *Host) Close() error {
+	h.keeper.end()
 	h.mu.Lock()
 	alive := slices.Collect(maps.Values(h.children))
 	h.mu.Unlock()

@@ -140,7 +140,7 @@ func (o *Output) await() bool {
 // inode tells its pipe from others; 0 if there is none.
 func (o *Output) inode() uint64 {
 	var st unix.Stat_t
-	if o == nil || unix.Fstat(o.fd, &st) != nil {
+	if o == nil || unix.Fstat(o.fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
 		return 0
 	}
 	return st.Ino

@@ -146,6 +146,7 @@ func (p *Process) Release() {
 }
 
 func (p *Process) closeFiles() {
+	p.host.keeper.drop(p.stdout, p.stderr)
 	for _, f := range []*Output{p.stdout, p.stderr} {
 		if f != nil {
 			_ = f.Close()

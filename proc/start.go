@@ -191,6 +191,7 @@ func (l *launch) spawn(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = syscall.Close(stderr) }()
+	l.host.keeper.hold(ctx, p.stdout, p.stderr)
 	main, err := l.host.exec(ctx, execSpec{
 		argv: argv, env: p.env, dir: l.spec.WorkingDir, account: l.account, mark: p.mark, stdout: stdout, stderr: stderr,
 		group: p.group, birth: l.birth,

@@ -23,11 +23,7 @@ func (m *Machine) resume(e Resume) {
 	}
 	for _, c := range m.all() {
 		if e.Changed {
-			m.touch(c)
-			m.recheck = true
-			if c.cause == 0 {
-				c.cause = e.Cause // it is new
-			}
+			m.lookAnew(c, e.Cause)
 		}
 		switch {
 		case c.nested != nil && c.alive():
@@ -53,6 +49,15 @@ func (m *Machine) resume(e Resume) {
 	}
 	if e.Changed {
 		m.roll() // before anything starts that is to restart
+	}
+}
+
+// lookAnew has c looked at under what may be another tree.
+func (m *Machine) lookAnew(c *child, cause uint64) {
+	m.touch(c)
+	m.recheck = true
+	if c.cause == 0 {
+		c.cause = cause // it is new
 	}
 }
 

@@ -40,7 +40,7 @@ func TestArgsComeBack(t *testing.T) {
 }
 
 func TestOwnArgs(t *testing.T) {
-	if diff := cmp.Diff(os.Args, ownArgs()); diff != "" {
+	if diff := cmp.Diff(os.Args, OwnArgs()); diff != "" {
 		t.Errorf("arguments (-want +got):\n%s", diff)
 	}
 }

@@ -36,7 +36,7 @@ const (
 )
 
 func init() { //nolint:gochecknoinits // only an init runs before those of all other packages
-	args := ownArgs()
+	args := OwnArgs()
 	if len(args) < 6 || args[1] != command {
 		return
 	}
@@ -55,8 +55,8 @@ func init() { //nolint:gochecknoinits // only an init runs before those of all o
 	syscall.Exit(127)
 }
 
-// ownArgs returns the arguments of this program, which package os would know later.
-func ownArgs() []string {
+// OwnArgs returns the arguments of this program, which package os would know later.
+func OwnArgs() []string {
 	fd, err := syscall.Open("/proc/self/cmdline", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return nil

@@ -291,6 +291,12 @@ func (n *node) cleanUp() {
 		n.t.Errorf("a process of the node is left: %v", p)
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
+	for _, p := range n.keepers() { // what was killed with its services may take two seconds to see so
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		if n.cmd.ProcessState.Exited() {
+			n.t.Errorf("a keeper is left: %v", p)
+		}
+	}
 	if n.cmd != nil && n.cmd.ProcessState.Exited() {
 		for _, path := range socketsBelow(n.rundir) {
 			n.t.Errorf("a socket is left: %s", path)

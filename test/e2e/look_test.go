@@ -190,12 +190,24 @@ func (n *node) lives(service string) []string {
 }
 
 // livingOf lists the processes of a BHNODE_INSTANCE. A zombie has no environment.
-func livingOf(instance string) []process {
+func livingOf(instance string) []process { return carrying("BHNODE_INSTANCE=" + instance) }
+
+// keepers are those that hold the pipes of a node.
+func (n *node) keepers() []process {
+	instance, err := os.ReadFile(filepath.Join(n.rundir, "instance"))
+	if err != nil {
+		return nil // it never ran
+	}
+	return carrying("BHNODE_KEEPER=" + strings.TrimSpace(string(instance)))
+}
+
+// carrying lists the processes with a variable in their environment.
+func carrying(variable string) []process {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
-	mark := []byte("BHNODE_INSTANCE=" + instance)
+	mark := []byte(variable)
 	var found []process
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())

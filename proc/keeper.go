@@ -1,0 +1,250 @@
+package proc
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blackhole/bhnode/proc/keep"
+)
+
+const (
+	keeperFile     = "keeper" // in the runtime directory: its pid and start time
+	envKeeper      = "BHNODE_KEEPER"
+	keeperPatience = 200 // milliseconds that it may be slow to take something
+	keeperFailsIn  = 5 * time.Second
+	keeperTries    = 5
+)
+
+// keeper is the process that holds the output pipes a second time, as package keep says.
+// It is started with the first of them.
+type keeper struct {
+	host *Host
+
+	mu     sync.Mutex
+	main   *child // nil: there is none
+	socket int    // -1: there is none
+	given  map[uint64]*Output
+	failed int  // keepers in a row that did not live long
+	off    bool // none is wanted, or any more
+}
+
+func newKeeper(h *Host) *keeper {
+	// With on_daemon_death kill nothing outlives bhnode, as where it is the init.
+	return &keeper{host: h, socket: -1, given: map[uint64]*Output{}, off: h.opts.KillOnDeath || os.Getpid() == 1}
+}
+
+// hold has the keeper hold pipes. That it cannot is no reason not to start a service.
+func (k *keeper) hold(ctx context.Context, outputs ...*Output) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.off {
+		return
+	}
+	for _, o := range outputs {
+		if inode := o.inode(); inode != 0 {
+			k.given[inode] = o
+		}
+	}
+	err := k.start(ctx)
+	if err == nil {
+		err = k.give(outputs)
+	}
+	if err != nil && ctx.Err() == nil {
+		k.host.opts.Log.Warn().Err(err).Msg("what a service writes last may be lost if it ends after bhnode was killed")
+	}
+}
+
+// drop has it give pipes back.
+func (k *keeper) drop(outputs ...*Output) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	message := []byte{keep.Drop}
+	for _, o := range outputs {
+		if inode := o.inode(); inode != 0 && k.given[inode] != nil {
+			delete(k.given, inode)
+			message = binary.LittleEndian.AppendUint64(message, inode)
+		}
+	}
+	if len(message) > 1 && k.socket >= 0 {
+		_ = k.send(message, nil) // it is gone: another one was not told of them
+	}
+}
+
+// start starts one, unless it runs, and gives it all there is. mu is held.
+func (k *keeper) start(ctx context.Context) error {
+	if k.main != nil {
+		return nil
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socketpair", err)
+	}
+	null := k.host.null.Fd()
+	c, err := k.host.spawn(ctx, forkRequest{
+		path: "/proc/self/exe", argv: []string{"bhnode", keep.Command},
+		attr: &syscall.ProcAttr{
+			Env:   []string{envKeeper + "=" + k.host.instance, "GOMAXPROCS=1", "GOGC=off"},
+			Files: []uintptr{null, null, null, uintptr(pair[1])}, Dir: "/",
+			Sys: &syscall.SysProcAttr{Setsid: true},
+		},
+	})
+	_ = unix.Close(pair[1])
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot start the keeper of the output pipes: %w", err), unix.Close(pair[0]))
+	}
+	k.main, k.socket = c, pair[0]
+	k.host.waits.Go(func() { k.watch(c) })
+	return k.record(c)
+}
+
+// watch starts another one when it ends, as somebody has killed it.
+func (k *keeper) watch(c *child) {
+	<-c.exited
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.main != c {
+		return
+	}
+	_ = unix.Close(k.socket)
+	k.main, k.socket = nil, -1
+	if k.failed++; time.Since(c.started) > keeperFailsIn {
+		k.failed = 1
+	}
+	if k.off || k.failed > keeperTries {
+		return // until the next service starts
+	}
+	err := k.start(context.Background())
+	for _, o := range k.given {
+		if err == nil {
+			err = k.give([]*Output{o})
+		}
+	}
+	if err != nil {
+		k.host.opts.Log.Warn().Err(err).Msg("the keeper of the output pipes was killed, and there is no other one yet")
+	}
+}
+
+// give sends it pipes. mu is held.
+func (k *keeper) give(outputs []*Output) error {
+	for len(outputs) > 0 {
+		n := min(len(outputs), keep.Most)
+		message, fds := []byte{keep.Hold}, []int{}
+		for _, o := range outputs[:n] {
+			if inode := o.inode(); inode != 0 {
+				message, fds = binary.LittleEndian.AppendUint64(message, inode), append(fds, o.fd)
+			}
+		}
+		outputs = outputs[n:]
+		if err := k.send(message, fds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *keeper) send(message []byte, fds []int) error {
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	for {
+		err := unix.Sendmsg(k.socket, message, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if !errors.Is(err, unix.EAGAIN) {
+			return os.NewSyscallError("sendmsg", err)
+		}
+		p := []unix.PollFd{{Fd: int32(k.socket), Events: unix.POLLOUT}} //nolint:gosec // a descriptor
+		if n, err := unix.Poll(p, keeperPatience); n == 0 && err == nil {
+			return fmt.Errorf("the keeper of the output pipes does not answer: %w", unix.ETIMEDOUT)
+		}
+	}
+}
+
+func (k *keeper) record(c *child) error {
+	path := filepath.Join(k.host.opts.RuntimeDir, keeperFile)
+	text := strconv.Itoa(c.pid) + " " + strconv.FormatUint(c.start, 10) + "\n"
+	if err := os.WriteFile(path+".tmp", []byte(text), 0o600); err != nil {
+		return fmt.Errorf("cannot write down the keeper of the output pipes: %w", err)
+	}
+	return os.Rename(path+".tmp", path)
+}
+
+// end has it end, and waits for that.
+func (k *keeper) end() {
+	k.mu.Lock()
+	c := k.main
+	k.off = true
+	k.mu.Unlock()
+	if c != nil {
+		_ = c.signal(syscall.SIGKILL) // it has nothing to do in the end
+		<-c.exited
+		_ = os.Remove(filepath.Join(k.host.opts.RuntimeDir, keeperFile))
+	}
+}
+
+// heirloom is the keeper that the bhnode before this one has left.
+type heirloom struct {
+	pid   int
+	start uint64
+	pipes map[uint64]string // where each is to be opened anew, by inode
+}
+
+// findHeirloom returns it, nil if there is none.
+func findHeirloom(dir, instance string) *heirloom {
+	text, err := os.ReadFile(filepath.Join(dir, keeperFile))
+	if err != nil {
+		return nil
+	}
+	l := &heirloom{pipes: map[uint64]string{}}
+	if _, err := fmt.Sscanf(string(text), "%d %d", &l.pid, &l.start); err != nil || !l.isIt(instance) {
+		return nil
+	}
+	fds := procPath(l.pid, "fd")
+	names, _ := readNames(fds) // gone: it holds nothing
+	for _, name := range names {
+		path := fds + "/" + name
+		to, err := os.Readlink(path)
+		inode, isPipe := strings.CutPrefix(strings.TrimSuffix(to, "]"), "pipe:[")
+		if n, numberErr := strconv.ParseUint(inode, 10, 64); err == nil && isPipe && numberErr == nil {
+			l.pipes[n] = path
+		}
+	}
+	return l
+}
+
+func (l *heirloom) isIt(instance string) bool {
+	st, err := readStat(l.pid)
+	if err != nil || st.dead() || st.start != l.start {
+		return false
+	}
+	environ, err := readProc(l.pid, "environ")
+	return err == nil && strings.Contains("\x00"+string(environ), "\x00"+envKeeper+"="+instance+"\x00")
+}
+
+// open opens a pipe anew, -1 if it does not hold that.
+func (l *heirloom) open(inode uint64) int {
+	if l == nil || l.pipes[inode] == "" {
+		return -1
+	}
+	return openPipe(l.pipes[inode], inode)
+}
+
+// end ends it: all that it held is held by another.
+func (l *heirloom) end() {
+	if l == nil {
+		return
+	}
+	if st, err := readStat(l.pid); err == nil && st.start == l.start {
+		_ = signalExactly(st, syscall.SIGKILL)
+	}
+}

@@ -1,0 +1,71 @@
+package proc
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// held lists the pipes that a keeper holds.
+func held(pid int) (inodes []string) {
+	names, _ := readNames(procPath(pid, "fd"))
+	for _, name := range names {
+		if to, err := os.Readlink(procPath(pid, "fd/"+name)); err == nil && strings.HasPrefix(to, "pipe:") {
+			inodes = append(inodes, to)
+		}
+	}
+	slices.Sort(inodes)
+	return inodes
+}
+
+func (h *Host) keeperPid() int {
+	h.keeper.mu.Lock()
+	defer h.keeper.mu.Unlock()
+	if h.keeper.main == nil {
+		return 0
+	}
+	return h.keeper.main.pid
+}
+
+func TestTheKeeperHoldsThePipesOfWhatRuns(t *testing.T) {
+	h := openHost(t, t.TempDir(), nil)
+	if pid := h.keeperPid(); pid != 0 {
+		t.Errorf("a keeper (%d) runs and nothing is to be kept", pid)
+	}
+	other := childSpec("wait", "")
+	other.Name = "other"
+	one, two := start(t, h, childSpec("wait", "")), start(t, h, other)
+	end := func(p *Process) {
+		t.Helper()
+		if err := p.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		awaitGone(t, p)
+		p.Release()
+	}
+	wantHeld := func(n int) {
+		t.Helper()
+		eventually(t, "it holds so many", func() bool { return len(held(h.keeperPid())) == n })
+	}
+	wantHeld(4)
+	first := h.keeperPid()
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another one runs", func() bool { return h.keeperPid() != first && h.keeperPid() != 0 })
+	wantHeld(4)
+	end(two)
+	wantHeld(2)
+	end(one)
+	wantHeld(0)
+}
+
+func TestNoKeeperRunsWhereNothingOutlivesBhnode(t *testing.T) {
+	h := openHost(t, t.TempDir(), func(o *HostOptions) { o.KillOnDeath = true })
+	start(t, h, childSpec("wait", ""))
+	if pid := h.keeperPid(); pid != 0 {
+		t.Errorf("a keeper runs: %d", pid)
+	}
+}
