@@ -110,17 +110,20 @@ func TestWhatWasUnderWayIsOrderedAgain(t *testing.T) {
 		pass(time.Second)
 		back.last("db").exit(-1, syscall.SIGKILL)
 		pass(time.Second)
-		n := r.next(cfg, "lost") // whose process was never made
+		n := r.next(cfg, "lost") // it had ended and was released, which could not be told any more
 		synctest.Wait()
 		if got := n.back.last("web").called("Signal terminated"); got != 1 {
 			t.Errorf("web was told %d times to stop", got)
 		}
-		if got := n.back.last("lost"); got == nil || got.inc != 1 {
-			t.Errorf("the life that was lost is %+v now", got)
+		if e := n.event("service.exited", "lost"); e.Incarnation != 1 || e.Message != "exit unknown" {
+			t.Errorf("the life that was lost has ended with %+v", e)
 		}
-		n.seen = max(n.event("service.adopted", "web").Seq, n.event("service.started", "lost").Seq)
+		n.seen = max(n.event("service.adopted", "web").Seq, n.event("service.backoff", "lost").Seq)
 		pass(20 * time.Second)
-		n.want("stopped web/1", "starting db/2", "waiting web/1", "started db/2", "ready db/2", "starting web/2", "started web/2", "ready web/2")
+		if got := n.back.last("lost"); got == nil || got.inc != 2 {
+			t.Errorf("the life after the one that was lost is %+v", got)
+		}
+		n.want("starting lost/2", "started lost/2", "ready lost/2", "stopped web/1", "starting db/2", "waiting web/1", "started db/2", "ready db/2", "starting web/2", "started web/2", "ready web/2")
 	})
 }
 

@@ -14,6 +14,16 @@ import (
 // where that was. One whose process was never made is made now.
 func (w *worker) adopt(c actor.Context, m supervision.AdoptChild) {
 	p := w.node.backend.Adopted(string(m.ID), m.Incarnation)
+	if p == nil && m.Started {
+		exit := proc.Exit{Code: -1, At: time.Now()}
+		w.detail.Incarnation, w.detail.Exit = m.Incarnation, &exit
+		w.show()
+		w.tell(c, supervision.ChildExited{
+			ID: w.spec.ID, Incarnation: m.Incarnation, Kind: supervision.Abnormal, Reason: supervision.ReasonExit,
+			Detail: exit.String(), Attrs: exitAttrs(exit, proc.Counters{}),
+		})
+		return
+	}
 	if p == nil {
 		w.start(c, m.Incarnation)
 		return
