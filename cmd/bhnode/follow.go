@@ -8,24 +8,23 @@ import (
 	"github.com/blackhole/bhnode/proto/client"
 )
 
-// comesBack is how long a node may be away for whoever follows it.
+// comesBack is how long a node may be away for whoever follows it, or go away again and
+// again.
 const comesBack = 30 * time.Second
-
-// mostTries is how often in a row a node may go away at once.
-const mostTries = 5
 
 // stay calls do with a connection to the node, and again with another one where the node
 // went away and is back: a follower does not notice that bhnode was upgraded, reloaded or
 // taken over.
 func (a *app) stay(ctx context.Context, do func(context.Context, *client.Client) error) error {
+	stayed := time.Now()
 	for tries := 0; ; tries++ {
 		begun := time.Now()
 		err := a.withNode(ctx, do)
 		if time.Since(begun) > time.Second {
-			tries = 0
+			stayed = time.Now()
 		}
 		away := errors.Is(err, errWentAway) || tries > 0 && exitCode(err) == exitNoNode
-		if !away || tries == mostTries || !a.isBack(ctx) {
+		if !away || time.Since(stayed) > comesBack || !a.isBack(ctx) {
 			return err
 		}
 	}
@@ -35,11 +34,11 @@ func (a *app) stay(ctx context.Context, do func(context.Context, *client.Client)
 func (a *app) isBack(ctx context.Context) bool {
 	say := time.After(time.Second)
 	for late := time.After(comesBack); ; {
-		if _, err := a.who(ctx); err == nil {
-			return true
-		}
 		select {
 		case <-time.After(answerTime):
+			if _, err := a.who(ctx); err == nil {
+				return true
+			}
 		case <-say:
 			a.err.printf("the node went away; waiting %v for it to come back\n", comesBack)
 		case <-late:
