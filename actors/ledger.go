@@ -3,6 +3,7 @@ package actors
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -19,9 +20,11 @@ const turnSize = 1 << 20
 type ledger struct {
 	node  *nodeContext
 	base  base
-	steps *state.Steps // nil: nothing is kept (any more)
-	busy  bool         // a base is being written
-	tried int          // how far beyond turnAt it is not tried again
+	steps *state.Steps  // nil: nothing is kept (any more)
+	busy  bool          // a base is being written
+	given []eventRecord // to the journal, which may lack the last of them
+	look  int           // how many may be there until those are given up that it has
+	tried int           // how far beyond turnAt it is not tried again
 }
 
 // baseWritten: the writing of a base is over.
@@ -43,7 +46,7 @@ func (l *ledger) open(p *Past) {
 		}
 		if p != nil {
 			mem, _ := p.machine.Memory()
-			l.base.Memory, l.base.Older, l.base.Exits = &mem, p.base.Older, p.base.Exits
+			l.base.Memory, l.base.Older, l.base.Exits, l.base.Notices = &mem, p.base.Older, p.base.Exits, l.lacking()
 		}
 		var text []byte
 		if text, err = json.Marshal(l.base); err == nil {
@@ -55,6 +58,37 @@ func (l *ledger) open(p *Past) {
 		return
 	}
 	l.node.keeps.Store(true)
+}
+
+// gave notes what was given to the journal: a base that begins anew has to hold what that
+// lacks.
+func (l *ledger) gave(records []eventRecord) {
+	if l.node.cfg.State == nil {
+		return
+	}
+	l.given = append(l.given, records...)
+	if len(l.given) > l.look {
+		l.given = l.lacking()
+		l.given = l.given[max(0, len(l.given)-recentEvents):] // of a disk that does not write more are lost
+		l.look = 2*len(l.given) + keptAtLeast
+	}
+}
+
+// keptAtLeast is how many events are kept though the journal may have them.
+const keptAtLeast = 256
+
+// lacking are the events that are not in the journal yet.
+func (l *ledger) lacking() []eventRecord {
+	file := l.node.journal.file
+	if file == nil {
+		return nil
+	}
+	last := file.LastSeq()
+	i := slices.IndexFunc(l.given, func(r eventRecord) bool { return r.Seq > last })
+	if i < 0 {
+		return nil
+	}
+	return slices.Clone(l.given[i:])
 }
 
 // keep keeps one step.
@@ -110,7 +144,7 @@ func (l *ledger) turn(c actor.Context, m *supervision.Machine) *supervision.Mach
 		return m
 	}
 	next := l.base
-	next.Memory, next.Exits = &mem, l.node.exits()
+	next.Memory, next.Exits, next.Notices = &mem, l.node.exits(), l.lacking()
 	l.base, l.busy, l.tried = next, true, 0
 	await(c, func() any {
 		text, err := json.Marshal(next)

@@ -27,6 +27,7 @@ type base struct {
 	Options   supervision.Options
 	Memory    *supervision.Memory               `json:",omitempty"` // nil: nothing has happened yet
 	Exits     map[supervision.ChildID]proc.Exit `json:",omitempty"` // how the last life of each ended
+	Notices   []eventRecord                     `json:",omitempty"` // what the journal lacked of those before
 }
 
 // keptStep is one step of a Machine.
@@ -113,6 +114,7 @@ func Recall(kept *state.Store, boot string) (*Past, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the tree that was supervised cannot be read: %w", err)
 	}
+	p.notices = p.base.Notices
 	p.machine = supervision.New(tree, p.base.Options)
 	if p.base.Memory != nil {
 		p.machine = supervision.Restore(tree, p.base.Options, *p.base.Memory)

@@ -158,6 +158,7 @@ func (r *rootActor) recordPast(c actor.Context, notices []eventRecord) {
 		}
 	}
 	if len(missing) > 0 {
+		r.ledger.gave(missing)
 		c.Send(r.node.journalPID, writeEvents{missing})
 	}
 }
@@ -267,6 +268,7 @@ func (r *rootActor) record(c actor.Context, now time.Time, commands []supervisio
 		}
 	}
 	if len(records) > 0 {
+		r.ledger.gave(records)
 		c.Send(r.node.journalPID, writeEvents{records})
 	}
 }

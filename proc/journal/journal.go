@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/blackhole/bhnode/proc/internal/segment"
 )
@@ -27,7 +28,7 @@ type Journal struct {
 	mu     sync.Mutex
 	file   *os.File // nil: to be opened by the next Append
 	size   int64
-	seq    uint64
+	last   atomic.Uint64 // the number of the last record
 	closed bool
 }
 
@@ -44,7 +45,7 @@ func Open(path string, o Options) (*Journal, error) {
 	}
 	if err == nil {
 		err = j.backward(func(r Record) bool {
-			j.seq = r.Seq
+			j.last.Store(r.Seq)
 			return false
 		})
 	}
@@ -90,11 +91,10 @@ func cutOff(f *os.File) (int64, error) {
 	return size, f.Truncate(size)
 }
 
-// LastSeq returns the number of the last record appended, by an earlier Journal too.
+// LastSeq returns the number of the last record appended, by an earlier Journal too. It
+// does not wait for a write that is under way.
 func (j *Journal) LastSeq() uint64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.seq
+	return j.last.Load()
 }
 
 // Append writes records at once, in one file. After an error none of them is kept, and
@@ -116,7 +116,7 @@ func (j *Journal) Append(records []Record) error {
 	if err := j.write(b); err != nil {
 		return fmt.Errorf("cannot write the journal: %w", err)
 	}
-	j.seq = records[len(records)-1].Seq
+	j.last.Store(records[len(records)-1].Seq)
 	return nil
 }
 

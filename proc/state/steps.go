@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -256,11 +257,24 @@ func (s *Store) SetAside() error {
 	return errors.Join(errs...)
 }
 
-// Continue goes on with the steps that Recall has returned.
+// Continue goes on with the steps that Recall has returned. What a life has left that was
+// killed while it began anew is removed: steps behind a generation that is missing would
+// never be recalled.
 func (s *Store) Continue() (*Steps, error) {
 	st := &Steps{dir: s.dir}
-	for _, g := range st.generations(stepsPrefix) {
+	for _, g := range st.generations(basePrefix) {
 		st.generation = max(st.generation, g)
+	}
+	files := st.generations(stepsPrefix)
+	for slices.Contains(files, st.generation+1) {
+		st.generation++
+	}
+	for _, g := range files {
+		if g > st.generation {
+			if err := os.Remove((&Steps{dir: s.dir, generation: g}).path()); err != nil {
+				return nil, err
+			}
+		}
 	}
 	steps, err := st.read()
 	if err != nil {

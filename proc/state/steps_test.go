@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -171,4 +172,22 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 	_ = st.Close()
+}
+
+// Steps that a life has left which was killed while it began anew are not gone on with:
+// nobody would recall what came behind a generation that is missing.
+func TestStepsBehindAGapAreNotGoneOnWith(t *testing.T) {
+	dir := t.TempDir()
+	appendAll(t, begin(t, dir, "A"), "1")
+	files, err := filepath.Glob(filepath.Join(dir, "steps.*"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	number, err := strconv.Atoi(strings.TrimPrefix(filepath.Ext(files[0]), "."))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "steps."+strconv.Itoa(number+2)), make([]byte, 64), 0o600))
+	st, err := openStore(t, dir).Continue()
+	must(t, err)
+	appendAll(t, st, "2")
+	wantRecalled(t, dir, "A:1,2")
 }
