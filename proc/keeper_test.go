@@ -30,6 +30,9 @@ func (h *Host) keeperPid() int {
 }
 
 func TestTheKeeperHoldsThePipesOfWhatRuns(t *testing.T) {
+	if os.Getpid() == 1 {
+		t.Skip("nothing outlives an init, which has no keeper; runs outside of guests")
+	}
 	h := openHost(t, t.TempDir(), nil)
 	if pid := h.keeperPid(); pid != 0 {
 		t.Errorf("a keeper (%d) runs and nothing is to be kept", pid)
