@@ -11,7 +11,8 @@ import (
 )
 
 // adopt takes an incarnation over that an earlier bhnode was told to start: it goes on
-// where that was. One whose process was never made is made now.
+// where that was. One whose process was never made is made now; one that had started and
+// of which nothing is recorded any more has ended, which could not be told.
 func (w *worker) adopt(c actor.Context, m supervision.AdoptChild) {
 	p := w.node.backend.Adopted(string(m.ID), m.Incarnation)
 	if p == nil && m.Started {

@@ -121,7 +121,7 @@ func (a *adoption) output(p *Process, fd int, inode uint64) *Output {
 			if r := openPipe(procPath(pid, "fd/"+strconv.Itoa(fd)), inode); r >= 0 {
 				return newOutput(a.host.poller, r)
 			}
-			for _, r := range openPipes(pid, inode) {
+			if r := openPipe(pipesOf(pid)[inode], inode); r >= 0 {
 				return newOutput(a.host.poller, r)
 			}
 		}
@@ -159,22 +159,20 @@ func openPipe(path string, inode uint64) int {
 	return fd
 }
 
-// openPipes looks for a pipe among all descriptors of a process.
-func openPipes(pid int, inode uint64) []int {
-	dir := procPath(pid, "fd")
-	names, err := readNames(dir)
-	if err != nil {
-		return nil
-	}
-	want := "pipe:[" + strconv.FormatUint(inode, 10) + "]"
+// pipesOf finds the pipes among all descriptors of a process: where each is to be opened
+// anew, by inode.
+func pipesOf(pid int) map[uint64]string {
+	pipes, fds := map[uint64]string{}, procPath(pid, "fd")
+	names, _ := readNames(fds) // gone: it has none
 	for _, name := range names {
-		if to, err := os.Readlink(dir + "/" + name); err == nil && to == want {
-			if fd := openPipe(dir+"/"+name, inode); fd >= 0 {
-				return []int{fd}
-			}
+		path := fds + "/" + name
+		to, err := os.Readlink(path)
+		inode, isPipe := strings.CutPrefix(strings.TrimSuffix(to, "]"), "pipe:[")
+		if n, numberErr := strconv.ParseUint(inode, 10, 64); err == nil && isPipe && numberErr == nil {
+			pipes[n] = path
 		}
 	}
-	return nil
+	return pipes
 }
 
 // hasExited asks a pidfd.

@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,8 +58,10 @@ func (k *keeper) hold(ctx context.Context, outputs ...*Output) {
 			k.given[inode] = o
 		}
 	}
-	err := k.start(ctx)
-	if err == nil {
+	var err error
+	if k.main == nil {
+		err = k.start(ctx)
+	} else {
 		err = k.give(outputs)
 	}
 	if err != nil && ctx.Err() == nil {
@@ -81,11 +85,8 @@ func (k *keeper) drop(outputs ...*Output) {
 	}
 }
 
-// start starts one, unless it runs, and gives it all there is. mu is held.
+// start starts one and gives it all there is. mu is held.
 func (k *keeper) start(ctx context.Context) error {
-	if k.main != nil {
-		return nil
-	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socketpair", err)
@@ -105,7 +106,7 @@ func (k *keeper) start(ctx context.Context) error {
 	}
 	k.main, k.socket = c, pair[0]
 	k.host.waits.Go(func() { k.watch(c) })
-	return k.record(c)
+	return errors.Join(k.give(slices.Collect(maps.Values(k.given))), k.record(c))
 }
 
 // watch starts another one when it ends, as somebody has killed it.
@@ -124,13 +125,7 @@ func (k *keeper) watch(c *child) {
 	if k.off || k.failed > keeperTries {
 		return // until the next service starts
 	}
-	err := k.start(context.Background())
-	for _, o := range k.given {
-		if err == nil {
-			err = k.give([]*Output{o})
-		}
-	}
-	if err != nil {
+	if err := k.start(context.Background()); err != nil {
 		k.host.opts.Log.Warn().Err(err).Msg("the keeper of the output pipes was killed, and there is no other one yet")
 	}
 }
@@ -205,20 +200,11 @@ func findHeirloom(dir, instance string) *heirloom {
 	if err != nil {
 		return nil
 	}
-	l := &heirloom{pipes: map[uint64]string{}}
+	l := &heirloom{}
 	if _, err := fmt.Sscanf(string(text), "%d %d", &l.pid, &l.start); err != nil || !l.isIt(instance) {
 		return nil
 	}
-	fds := procPath(l.pid, "fd")
-	names, _ := readNames(fds) // gone: it holds nothing
-	for _, name := range names {
-		path := fds + "/" + name
-		to, err := os.Readlink(path)
-		inode, isPipe := strings.CutPrefix(strings.TrimSuffix(to, "]"), "pipe:[")
-		if n, numberErr := strconv.ParseUint(inode, 10, 64); err == nil && isPipe && numberErr == nil {
-			l.pipes[n] = path
-		}
-	}
+	l.pipes = pipesOf(l.pid)
 	return l
 }
 
@@ -233,7 +219,7 @@ func (l *heirloom) isIt(instance string) bool {
 
 // open opens a pipe anew, -1 if it does not hold that.
 func (l *heirloom) open(inode uint64) int {
-	if l == nil || l.pipes[inode] == "" {
+	if l == nil {
 		return -1
 	}
 	return openPipe(l.pipes[inode], inode)

@@ -226,3 +226,16 @@ func (f *forest) grow() (*world, SupervisorSpec, Options) {
 	}
 	return newWorld(f.t, root, o), root, o
 }
+
+// checkEnded asserts that the node has ended and nothing is left; it shows what happened
+// where anything failed.
+func (f *forest) checkEnded(w *world, root SupervisorSpec) {
+	f.t.Helper()
+	if w.ended == nil {
+		f.t.Errorf("the node has not ended: %s", w.states())
+	}
+	w.checkAllGone()
+	if f.t.Failed() {
+		f.t.Logf("%s\n%s", outline(root), w.take())
+	}
+}

@@ -24,14 +24,8 @@ func TestEverythingWantedComesUpAndEverythingStops(t *testing.T) {
 			w.send(ShutDown{})
 			w.run(time.Hour)
 		}
-		if w.ended == nil {
-			t.Errorf("the node has not ended: %s", w.states())
-		}
-		w.checkAllGone()
 		sameAgain(t, root, o, w)
-		if t.Failed() {
-			t.Logf("%s\n%s", outline(root), w.take())
-		}
+		f.checkEnded(w, root)
 	})
 }
 

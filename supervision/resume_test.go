@@ -71,13 +71,7 @@ func TestANodeThatIsCutOffGoesOn(t *testing.T) {
 			w.cut(root, o)
 			w.run(time.Hour)
 		}
-		if w.ended == nil {
-			t.Errorf("the node has not ended: %s", w.states())
-		}
-		w.checkAllGone()
-		if t.Failed() {
-			t.Logf("%s\n%s", outline(root), w.take())
-		}
+		f.checkEnded(w, root)
 	})
 }
 

@@ -59,7 +59,7 @@ func (t *timing) see(e journal.Record) {
 		return
 	}
 	switch e.Type {
-	case supervision.ServiceStarting:
+	case supervision.ServiceStarting, supervision.ServiceAdopted: // which may have to become ready anew
 		s.starting, s.ready, s.halts = e.Time, time.Time{}, false
 	case supervision.ServiceReady, supervision.ServiceCompleted:
 		s.ready, t.last = e.Time, e.Time

@@ -232,6 +232,9 @@ services:
 			if damaged != "services/it.json" && !strings.Contains(n.stderr.String(), "going on with what is found running") {
 				t.Errorf("run does not say so:\n%s", n.stderr)
 			}
+			if strings.Contains(n.stderr.String(), "critical path") && strings.Contains(n.stderr.String(), "d23h") {
+				t.Errorf("run counts from the beginning of time:\n%s", n.stderr)
+			}
 			want := []string{fmt.Sprint("it running 1 ", it), fmt.Sprint("on running 1 ", on)}
 			var got []string
 			for _, s := range n.status().Services[:2] {
