@@ -100,6 +100,7 @@ var children = map[string]func(arg string){
 		respawn("hare", "on", &syscall.SysProcAttr{Setsid: true}, os.Environ())
 	},
 	"burn": burn,
+	"use":  use,
 	"tell": tell,
 	"hog":  hog,
 	"node": func(dir string) { nodeChild(dir, false, leftBehind(dir)) },

@@ -27,6 +27,7 @@ type Process struct {
 	stdout      *Output
 	stderr      *Output
 	notify      *NotifySocket
+	meter       meter
 	release     sync.Once
 }
 
@@ -139,6 +140,7 @@ func (h *Host) postStop(ctx context.Context, s *ServiceSpec, env []string, reaso
 func (p *Process) Release() {
 	p.release.Do(func() {
 		p.closeFiles()
+		p.closeMeter()
 		p.host.dropGroup(p)
 		p.host.warn(p.service, p.host.state.Delete(p.service), "process not forgotten")
 		p.host.settle(p.service, nil)
