@@ -28,6 +28,8 @@ type Backend interface {
 	Enforcement(s *proc.ServiceSpec) []proc.Enforcement
 	// Isolation tells what holds services.
 	Isolation() proc.Isolation
+	// Connections counts those of every process of the machine, by pid.
+	Connections() (map[int]uint64, error)
 	// Intake keeps the output of a service safe on its way to its log; nil: nothing does.
 	Intake(service string) (*proc.Intake, error)
 	// KeepHolds keeps the holds for the next life of the node.
@@ -41,8 +43,7 @@ type Process interface {
 	StartedAt() time.Time
 	Exited() <-chan struct{}
 	Exit() proc.Exit
-	// Counters is what the kernel counted of it, also when it is over; it reads files.
-	Counters() proc.Counters
+	gauge // also when it is over
 	Signal(sig syscall.Signal) error
 	SignalLeft(sig syscall.Signal) error
 	Kill() error
@@ -99,6 +100,9 @@ func (b OnHost) Enforcement(s *proc.ServiceSpec) []proc.Enforcement { return b.H
 
 // Isolation implements Backend.
 func (b OnHost) Isolation() proc.Isolation { return b.Host.Isolation() }
+
+// Connections implements Backend.
+func (b OnHost) Connections() (map[int]uint64, error) { return proc.Connections() }
 
 // Intake implements Backend.
 func (b OnHost) Intake(service string) (*proc.Intake, error) { return b.Host.Intake(service) }

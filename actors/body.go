@@ -116,12 +116,20 @@ func (b *body) closeProber(n *nodeContext) {
 // delivered, its post_stop hooks have run and nothing is held for it any more.
 func (b *body) end(s *service, reason string) {
 	b.ending.Do(func() {
-		defer b.process.Release()
+		defer b.release(s)
 		b.drain()
 		if err := b.process.PostStop(context.Background(), s.Spec, reason); err != nil {
 			s.log.Warn().Err(err).Uint64("incarnation", b.incarnation).Msg("post_stop hook ended badly")
 		}
 	})
+}
+
+// release gives the process up and takes down what it has used in all.
+func (b *body) release(s *service) {
+	b.process.Release()
+	if u, err := b.process.Usage(); err == nil {
+		s.tally.take(b.incarnation, b.process.StartedAt(), u, b.process.Counters())
+	}
 }
 
 // drain returns when the output has ended, or is silent though somebody holds it.

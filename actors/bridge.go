@@ -53,6 +53,7 @@ func (n *nodeContext) guard(done chan<- struct{}) actor.PropsOption {
 			if !ok {
 				return
 			}
+			n.metrics.Panicked()
 			n.log.Error().Str("actor", c.Self().GetId()).Any("panic", b.reason).Bytes("stack", b.stack).Msg("actor panicked")
 			if !stopping {
 				panic(b.reason) //nolint:forbidigo // its parent stops it

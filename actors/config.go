@@ -39,6 +39,11 @@ type Config struct {
 	ShutdownTimeout   time.Duration
 	Logs              Logs
 	EventsPath        string // "": events are kept in memory only
+	// SampleInterval is how often is looked at what the services use; 0: only when somebody
+	// asks.
+	SampleInterval time.Duration
+	// CompatMetrics adds the metric of the original plan that is against the naming rules.
+	CompatMetrics bool
 	// Seed determines the jitter of the back-offs.
 	Seed uint64
 	// Holds and Incarnations come from an earlier life of the node.

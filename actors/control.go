@@ -70,6 +70,7 @@ func (s *Control) GetNode(ctx context.Context, _ *bhnodev1.GetNodeRequest) (*bhn
 
 // GetStatus implements the API.
 func (s *Control) GetStatus(ctx context.Context, r *bhnodev1.GetStatusRequest) (*bhnodev1.GetStatusResponse, error) {
+	s.node.sample(ctx)
 	views, err := s.node.Snapshot(ctx)
 	if err != nil {
 		return nil, toStatus(err)

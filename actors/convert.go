@@ -128,10 +128,10 @@ func limitsOf(limits []proc.Enforcement) []*bhnodev1.Limit {
 
 // countersOf is what the kernel counted of the present life, or of the last.
 func countersOf(d Detail) *bhnodev1.Counters {
-	if d.Counters == nil {
+	if d.Gauge == nil {
 		return nil
 	}
-	c := d.Counters()
+	c := d.Gauge.Counters()
 	return &bhnodev1.Counters{
 		OomKills: c.OOMKills, ThrottledPeriods: c.ThrottledPeriods, Throttled: durationpb.New(c.Throttled), ForksRefused: c.PidsRefused,
 	}

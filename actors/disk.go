@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -27,7 +28,8 @@ type disk[T any] struct {
 	queue  []parcel[T]
 	waits  int // bytes of the queue
 	flight *flight[T]
-	lost   uint64 // items, since that was last told
+	lost   uint64        // items, since that was last told
+	gone   atomic.Uint64 // items lost in all
 	told   time.Time
 	failed bool
 }
@@ -101,6 +103,7 @@ func (d *disk[T]) drop(p parcel[T], err error) {
 		return
 	}
 	d.lost += uint64(len(p.items))
+	d.gone.Add(uint64(len(p.items)))
 	if d.failed || time.Since(d.told) < quietTime {
 		return
 	}

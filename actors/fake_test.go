@@ -39,6 +39,7 @@ type fakePlan struct {
 	hook     func(ctx context.Context) error          // post_stop
 	held     bool                                     // somebody else keeps its pipes open
 	counters proc.Counters
+	usage    proc.Usage
 }
 
 func newFake(tb testing.TB) *fakeBackend {
@@ -241,6 +242,13 @@ func (p *fakeProcess) Exit() proc.Exit {
 
 func (p *fakeProcess) Counters() proc.Counters { p.note("Counters"); return p.plan.counters }
 
+func (p *fakeProcess) Usage() (proc.Usage, error) {
+	p.note("Usage")
+	u := p.plan.usage
+	u.At = time.Now()
+	return u, nil
+}
+
 func (p *fakeProcess) Signal(sig syscall.Signal) error {
 	p.note("Signal " + sig.String())
 	p.note("Signal")
@@ -393,4 +401,16 @@ func (f *fakeProber) Close() error {
 	defer f.p.mu.Unlock()
 	f.p.closed = true
 	return nil
+}
+
+// times is how often a method was called.
+func (p *fakeProcess) times(method string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.calls {
+		if m == method {
+			n++
+		}
+	}
+	return n
 }

@@ -16,6 +16,8 @@ func (b *fakeBackend) Adopted(service string, incarnation uint64) Process {
 
 func (b *fakeBackend) Intake(string) (*proc.Intake, error) { return nil, nil }
 
+func (b *fakeBackend) Connections() (map[int]uint64, error) { return nil, nil }
+
 func (b *fakeBackend) Isolation() proc.Isolation { return proc.Isolation{Backend: "memory"} }
 
 // inherit has a process of another backend go on in this one.

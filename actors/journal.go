@@ -31,7 +31,7 @@ type journalBook struct {
 
 func newJournalBook(file *journal.Journal, log zerolog.Logger) *journalBook {
 	b := &journalBook{file: file, read: file == nil, followers: followers[eventRecord]{}}
-	b.disk = disk[eventRecord]{log: log, what: "events"}
+	b.disk.log, b.disk.what = log, "events"
 	if file != nil {
 		b.before = file.LastSeq()
 		b.disk.append = file.Append

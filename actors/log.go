@@ -3,6 +3,7 @@ package actors
 import (
 	"bytes"
 	"slices"
+	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
@@ -26,13 +27,14 @@ type logBook struct {
 	recent    []logstore.Entry
 	followers followers[logstore.Entry]
 	disk      disk[logstore.Entry]
-	drop      bool // the oldest lines rather than have the service wait
+	drop      bool                                   // the oldest lines rather than have the service wait
+	written   struct{ stdout, stderr atomic.Uint64 } // lines
 }
 
 // newLogBook returns the book of a log on disk, or in memory with a nil store.
 func newLogBook(store *logstore.Store, drop bool, log zerolog.Logger) *logBook {
 	b := &logBook{drop: drop, followers: followers[logstore.Entry]{}}
-	b.disk = disk[logstore.Entry]{log: log, what: "log lines"}
+	b.disk.log, b.disk.what = log, "log lines"
 	if store != nil {
 		b.seq = store.LastSeq()
 		b.disk.append = store.Append
@@ -66,6 +68,11 @@ func (a *logActor) write(c actor.Context, m writeLines) {
 	for i := range m.entries {
 		a.seq++
 		m.entries[i].Seq = a.seq
+	}
+	if n := uint64(len(m.entries)); n > 0 && m.entries[0].Stream == "stderr" {
+		a.written.stderr.Add(n)
+	} else {
+		a.written.stdout.Add(n)
 	}
 	p := parcel[logstore.Entry]{items: m.entries, weight: m.bytes + len(m.entries)*lineBytes, shared: len(a.followers) > 0, ack: m.done}
 	a.keep(m.entries)

@@ -19,6 +19,29 @@ type mailbox struct {
 
 func newMailbox() actor.Mailbox { return &mailbox{Mailbox: actor.Unbounded()()} }
 
+// mailboxes are those of all actors, by name; a successor takes the place of its
+// predecessor.
+type mailboxes struct{ all sync.Map }
+
+// of makes the mailbox of an actor.
+func (m *mailboxes) of(name string) actor.MailboxProducer {
+	return func() actor.Mailbox {
+		box := newMailbox()
+		m.all.Store(name, box)
+		return box
+	}
+}
+
+// waiting counts the messages that wait, by kind of actor.
+func (m *mailboxes) waiting(kindOf func(name string) string) map[string]int {
+	counts := map[string]int{}
+	m.all.Range(func(name, box any) bool {
+		counts[kindOf(name.(string))] += box.(actor.Mailbox).UserMessageCount() //nolint:forcetypeassert // as stored
+		return true
+	})
+	return counts
+}
+
 // PostUserMessage implements actor.Mailbox.
 func (m *mailbox) PostUserMessage(message any) {
 	if m.open.Load() || !m.keep(func() { m.Mailbox.PostUserMessage(message) }) {

@@ -13,6 +13,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
+	"github.com/blackhole/bhnode/actors/metrics"
 	"github.com/blackhole/bhnode/proc"
 	"github.com/blackhole/bhnode/proc/journal"
 	"github.com/blackhole/bhnode/proc/logstore"
@@ -58,6 +59,9 @@ type nodeContext struct {
 	turnAt     int         // bytes of steps after which what is kept begins anew
 	journal    *journalBook
 	journalPID *actor.PID
+	samplerPID *actor.PID
+	metrics    *metrics.Metrics
+	mailboxes  mailboxes
 
 	adding    sync.Mutex // of services while the node runs
 	guests    guests
@@ -76,6 +80,7 @@ type service struct {
 	detail atomic.Pointer[Detail]
 	body   *body // of the present incarnation; its actor's alone
 	lines  *logBook
+	tally  *tally
 	logPID *actor.PID
 	limits []proc.Enforcement
 }
@@ -97,6 +102,8 @@ func newContext(cfg Config, backend Backend) (*nodeContext, error) {
 		booted: make(chan supervision.Booted, 1), ended: make(chan Outcome, 1), reloaded: make(chan supervision.RolledOut, 1),
 	}
 	n.journalPID = actor.NewPID(n.system.Address(), recordsName+"/"+journalName)
+	n.samplerPID = actor.NewPID(n.system.Address(), recordsName+"/"+samplerName)
+	n.measure()
 	err := n.openJournal()
 	services := make([]*service, len(n.cfg.Services))
 	for i := range n.cfg.Services {
@@ -116,14 +123,15 @@ func (n *nodeContext) newService(of *Service) (*service, error) {
 	name := of.Spec.Name
 	s := &service{
 		Service: of, log: n.log.With().Str("service", name).Logger(),
-		logPID: actor.NewPID(n.system.Address(), recordsName+"/"+logName(name)),
+		logPID: actor.NewPID(n.system.Address(), recordsName+"/"+logName(name)), tally: new(tally),
 	}
 	s.detail.Store(&Detail{Exit: n.cfg.Past.exit(of.Spec.Name)})
 	if of.Enabled {
+		n.metrics.Added(name)
 		s.limits = n.backend.Enforcement(of.Spec)
 	}
 	if known := n.services.get(supervision.ChildID(name)); known != nil {
-		s.lines = known.lines
+		s.lines, s.tally = known.lines, known.tally
 		return s, nil
 	}
 	var store *logstore.Store
@@ -217,7 +225,7 @@ func (n *nodeContext) keepRecords(closed <-chan struct{}) address {
 func (n *nodeContext) spawnTop(name string, a actor.Actor, failed func(reason any)) address {
 	gone := make(chan struct{})
 	props := actor.PropsFromProducer(func() actor.Actor { return a }, n.guard(gone),
-		actor.WithMailbox(newMailbox), actor.WithGuardian(&stopFailed{failed}))
+		actor.WithMailbox(n.mailboxes.of(name)), actor.WithGuardian(&stopFailed{failed}))
 	pid, err := n.system.Root.SpawnNamed(props, name)
 	if err != nil {
 		panic(err) //nolint:forbidigo // a name of ours that is taken: a bug

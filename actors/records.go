@@ -11,15 +11,18 @@ const (
 
 func logName(service string) string { return "log/" + service }
 
-// recordsActor is above everything that writes to disk, so that it outlives the
-// services. What panics is started anew with its book.
+// recordsActor is above everything that takes down how the services are and what they
+// say, so that it outlives them. What panics is started anew with its book.
 type recordsActor struct {
 	nursery
 	up chan<- struct{} // closed once the actors below can be written to
 }
 
 func newRecordsActor(n *nodeContext, up chan<- struct{}) *recordsActor {
-	producers := map[string]func() actor.Actor{journalName: func() actor.Actor { return &journalActor{n.journal} }}
+	producers := map[string]func() actor.Actor{
+		journalName: func() actor.Actor { return &journalActor{n.journal} },
+		samplerName: func() actor.Actor { return &sampler{node: n} },
+	}
 	for _, s := range n.services.all() {
 		producers[logName(s.Spec.Name)] = logOf(s)
 	}

@@ -253,6 +253,7 @@ func (r *rootActor) carryOut(c actor.Context, cmd supervision.Command) {
 		r.joined(c, m.Node)
 	case supervision.ChildLeft:
 		r.left(c, m.Node)
+		r.node.metrics.Removed(string(m.Node.Spec.ID))
 	case supervision.Managed:
 		r.answer(m)
 	case supervision.SupervisorState, supervision.Report: // for Hooks
@@ -265,11 +266,24 @@ func (r *rootActor) record(c actor.Context, now time.Time, commands []supervisio
 	for _, cmd := range commands {
 		if n, ok := cmd.(supervision.Notice); ok {
 			records = append(records, recordOf(now, n))
+			r.count(now, n)
 		}
 	}
 	if len(records) > 0 {
 		r.ledger.gave(records)
 		c.Send(r.node.journalPID, writeEvents{records})
+	}
+}
+
+// count has the metrics know of what happened.
+func (r *rootActor) count(now time.Time, n supervision.Notice) {
+	switch n.Type {
+	case supervision.ServiceStarting:
+		if v, ok := r.machine.ViewOf(now, n.Service); ok && v.Reason != supervision.ReasonNone {
+			r.node.metrics.Restarted(string(n.Service), string(v.Reason))
+		}
+	case supervision.SupervisorEscalated:
+		r.node.metrics.Escalated(string(n.Supervisor))
 	}
 }
 

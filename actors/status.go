@@ -69,7 +69,10 @@ func (n *nodeContext) serviceOf(svc *Service, v supervision.View, enabled bool, 
 	if v.State == supervision.StateBackoff {
 		out.NextStart = timestamppb.New(v.NextStart)
 	}
-	fill(out, *n.services.get(v.ID).detail.Load(), v, now)
+	s := n.services.get(v.ID)
+	fill(out, *s.detail.Load(), v, now)
+	u, _ := s.tally.show(v.Incarnation)
+	fillUsage(out, u)
 	return out
 }
 

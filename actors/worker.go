@@ -49,6 +49,7 @@ type life struct {
 	verdict    *supervision.ChildExited
 	shutdown   supervision.Shutdown
 	detail     Detail
+	begun      time.Time // when its start was ordered; zero: by an earlier bhnode
 
 	startDue, stopDue, checkDue alarm
 }
@@ -70,8 +71,8 @@ type Detail struct {
 	LastError   string
 	Latency     time.Duration
 	Failures    int
-	Unknown     int                  // checks that could not be carried out
-	Counters    func() proc.Counters // of that incarnation; nil: it had no process
+	Unknown     int   // checks that could not be carried out
+	Gauge       gauge // of that incarnation; nil: it had no process
 }
 
 func newWorker(n *nodeContext, of *supervision.Node, buried uint64) *worker {
@@ -152,6 +153,9 @@ func (w *worker) perform(c actor.Context, d supervision.Deed) {
 	case supervision.Watch:
 		w.watch(c)
 	case supervision.TellReady:
+		if !w.begun.IsZero() {
+			w.node.metrics.Ready(string(w.spec.ID), time.Since(w.begun))
+		}
 		w.tell(c, supervision.ChildReady{ID: w.spec.ID, Incarnation: inc})
 	case supervision.Ask:
 		if err := w.body.process.Signal(w.svc.Spec.StopSignal); err != nil && !errors.Is(err, proc.ErrProcessDone) {
@@ -188,7 +192,7 @@ func (w *worker) start(c actor.Context, inc uint64) {
 	exit := w.detail.Exit
 	w.life = life{
 		stage: supervision.Preparing, inc: inc, body: b, shutdown: w.spec.Shutdown,
-		health: supervision.NewHealth(w.svc.Health), detail: Detail{Incarnation: inc, Exit: exit},
+		health: supervision.NewHealth(w.svc.Health), detail: Detail{Incarnation: inc, Exit: exit}, begun: time.Now(),
 	}
 	w.svc.body = b
 	w.show()
@@ -206,7 +210,7 @@ func (w *worker) spawned(c actor.Context) {
 		w.signal(c, supervision.SpawnFailed)
 		return
 	}
-	w.detail.Pid, w.detail.StartedAt, w.detail.Counters = b.process.Pid(), b.process.StartedAt(), b.process.Counters
+	w.detail.Pid, w.detail.StartedAt, w.detail.Gauge = b.process.Pid(), b.process.StartedAt(), b.process
 	w.show()
 	ended := b.process.Exited()
 	await(c, func() any {

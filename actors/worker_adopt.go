@@ -34,7 +34,7 @@ func (w *worker) adopt(c actor.Context, m supervision.AdoptChild) {
 	w.life = life{
 		inc: m.Incarnation, body: b, shutdown: w.spec.Shutdown, health: supervision.NewHealth(w.svc.Health),
 		detail: Detail{
-			Incarnation: m.Incarnation, Exit: w.detail.Exit, Pid: p.Pid(), StartedAt: p.StartedAt(), Counters: p.Counters,
+			Incarnation: m.Incarnation, Exit: w.detail.Exit, Pid: p.Pid(), StartedAt: p.StartedAt(), Gauge: p,
 		},
 	}
 	w.svc.body = b

@@ -110,6 +110,7 @@ func (w *worker) probed(c actor.Context, m probed) {
 	if !w.checked() {
 		return // it failed because of the stop, if it did
 	}
+	w.node.metrics.Probed(string(w.spec.ID), m.took, m.err)
 	w.detail.Probed, w.detail.LastCheck, w.detail.Latency, w.detail.LastError = true, m.at, m.took, ""
 	verdict := supervision.Good
 	switch _, unknown := errors.AsType[*proc.UnknownError](m.err); {

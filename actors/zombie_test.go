@@ -15,6 +15,8 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
+
+	"github.com/blackhole/bhnode/actors/metrics"
 )
 
 // scripted does what it is told at each message.
@@ -46,7 +48,7 @@ type parent struct {
 }
 
 func newParent(child scripted) *parent {
-	return &parent{nursery: newNursery(&nodeContext{log: zerolog.Nop()}, map[string]func() actor.Actor{"child": func() actor.Actor { return child }})}
+	return &parent{nursery: newNursery(&nodeContext{log: zerolog.Nop(), metrics: metrics.New(metrics.Options{})}, map[string]func() actor.Actor{"child": func() actor.Actor { return child }})}
 }
 
 func (p *parent) Receive(c actor.Context) {

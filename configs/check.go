@@ -12,6 +12,9 @@ import (
 func (d *decoder) checkExclusive(c *Config, ds *drafts) {
 	sockets := map[string]string{c.Control.Socket: "bhnode's control socket"}
 	ports := map[int]string{}
+	if port := c.Metrics.port(); port != 0 {
+		ports[port] = "metrics.listen"
+	}
 	for _, s := range ds.list {
 		if !s.svc.Enabled {
 			continue

@@ -19,14 +19,16 @@ type Config struct {
 	Node    Node
 	Logs    Logs
 	Control Control
+	Metrics Metrics
+	TLS     TLS
 	// Services are all of them in file order, disabled ones included.
 	Services []Service
 	// Tree is the root supervisor with the enabled services: first what `tree`
 	// lists, then the rest in file order. Edges that `required: false` lets vanish
 	// are gone.
 	Tree supervision.SupervisorSpec
-	// Warnings name what is configured, or on by default, and has no effect: in this
-	// build, or since a limit can never be reached.
+	// Warnings name what is configured and has no effect, since a limit can never be
+	// reached.
 	Warnings []string
 	// PrivateDirs are the directories of the embedded default. They must be made
 	// with mode 0700 before anything is put into them; nil with a file.
@@ -78,6 +80,30 @@ type Control struct {
 	Socket     string
 	SocketMode os.FileMode
 }
+
+// Metrics is what Prometheus and load balancers are told over HTTP.
+type Metrics struct {
+	// Listen is an address and a port; "": nothing is served.
+	Listen string
+	// Interval lies between two samples of what the services use.
+	Interval time.Duration
+	TLS      MetricsTLS
+	// CompatNames adds the metric of the original plan that is against the naming rules.
+	CompatNames bool
+}
+
+// MetricsTLS says who is talked to.
+type MetricsTLS string
+
+// The values of MetricsTLS.
+const (
+	TLSNone   MetricsTLS = "none"
+	TLSServer MetricsTLS = "server" // we show a certificate
+	TLSMutual MetricsTLS = "mutual" // and so does the client, of our CA
+)
+
+// TLS are the files of certificates; "": none.
+type TLS struct{ CA, Cert, Key string }
 
 // Service is one service: how it is run, watched and treated.
 type Service struct {
@@ -153,7 +179,9 @@ func (d *decoder) document(c *Config, doc *node) {
 	d.readNode(c, top.child("node"))
 	d.readLogs(c, top.child("logs"))
 	d.readControl(c, top.child("control"))
-	metricsOn := d.refuseLater(top)
+	d.readMetrics(c, top.child("metrics"))
+	d.readTLS(c, top.child("tls"))
+	d.refuseLater(top)
 
 	supervisor := top.child("supervisor")
 	root := &branch{name: rootName, o: supervisor, spec: d.readSupervision(supervisor, rootName)}
@@ -175,7 +203,7 @@ func (d *decoder) document(c *Config, doc *node) {
 		c.Services = append(c.Services, s.finish(ds))
 	}
 	c.Tree, c.root = tree.root.compile(), tree.root
-	c.Warnings = append(warnings(metricsOn), d.limitWarnings(ds, tree)...)
+	c.Warnings = d.limitWarnings(ds, tree)
 }
 
 // ControlSocket returns the path of the control socket. It reads nothing else, so
@@ -223,12 +251,4 @@ func (o *object) lenient(key string) *object {
 		return &object{d: o.d, path: o.at(key), node: n}
 	}
 	return &object{d: o.d, path: o.at(key)}
-}
-
-// warnings names what is on by default and has no effect in this build.
-func warnings(metricsOn bool) []string {
-	if !metricsOn {
-		return nil
-	}
-	return []string{"on by default, without effect in this build yet: metrics.listen (no metrics are served)"}
 }

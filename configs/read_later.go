@@ -6,34 +6,18 @@ import "slices"
 const withoutEffect = "has no effect in this build yet; remove it"
 
 // refuseLater refuses what this build cannot do, so that nothing is silently
-// ignored; what switches such a thing off is accepted. It reports whether
-// metrics are left on.
-func (d *decoder) refuseLater(top *object) (metricsOn bool) {
-	metrics := top.child("metrics")
-	metricsOn = !metrics.has("listen")
-	metrics.later("listen", "")
-	metrics.later("interval")
-	metrics.later("tls", "none", "")
-	metrics.later("compat_names", "false")
-	metrics.done()
-
+// ignored; what switches such a thing off is accepted.
+func (d *decoder) refuseLater(top *object) {
 	remote := top.child("remote")
 	remote.later("listen", "")
 	remote.later("advertise", "")
 	remote.done()
-
-	tls := top.child("tls")
-	for _, key := range []string{"ca", "cert", "key"} {
-		tls.later(key, "")
-	}
-	tls.done()
 
 	if access := top.get("access"); access != nil && access.kind != nullKind && len(access.items) == 0 && access.kind != listKind {
 		top.fail("access", "", "must be a list, not %s", access.kind)
 	} else if access != nil && len(access.items) > 0 {
 		d.fail(access.items[0].pos, "access", "", withoutEffect)
 	}
-	return metricsOn
 }
 
 // later refuses a key unless its value is one of those that switch it off.

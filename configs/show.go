@@ -34,6 +34,13 @@ func (c *Config) sheet() *node {
 	top.raw("version", "1")
 	c.showNode(top.child("node"))
 	c.showLogs(top.child("logs"))
+	c.showMetrics(top.child("metrics"))
+	if c.TLS != (TLS{}) {
+		tls := top.child("tls")
+		tls.optional("ca", c.TLS.CA)
+		tls.optional("cert", c.TLS.Cert)
+		tls.optional("key", c.TLS.Key)
+	}
 	control := top.child("control")
 	control.str("socket", c.Control.Socket)
 	control.quoted("socket_mode", fmt.Sprintf("%04o", c.Control.SocketMode))
@@ -69,6 +76,14 @@ func (c *Config) showLogs(s sheet) {
 	s.bool("compress", l.Compress)
 	s.raw("on_overflow", wordFor(overflowing, l.Drop))
 	s.duration("block_timeout", l.BlockTimeout)
+}
+
+func (c *Config) showMetrics(s sheet) {
+	m := c.Metrics
+	s.quoted("listen", m.Listen)
+	s.duration("interval", m.Interval)
+	s.raw("tls", string(m.TLS))
+	s.bool("compat_names", m.CompatNames)
 }
 
 func showSupervision(s sheet, spec supervision.SupervisorSpec) {

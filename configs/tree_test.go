@@ -135,7 +135,7 @@ tree:
 
 func TestWarningsNameEachThingOnce(t *testing.T) {
 	for text, want := range map[string]int{
-		"services: {a: {command: [a]}}": 1,
+		"services: {a: {command: [a]}}": 0,
 		"metrics: {listen: \"\"}\nnode: {on_daemon_death: kill}\nservices: {a: {command: [a]}}":                                      0,
 		"metrics: {listen: \"\"}\nnode: {on_daemon_death: kill}\ndefaults: {resources: {memory_mb: 1}}\nservices: {a: , b: }":        0,
 		"metrics: {listen: \"\", tls: none, compat_names: false}\nremote: {listen: \"\"}\naccess: []\ntls: {ca: \"\"}\nservices: {}": 0,

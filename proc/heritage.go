@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -68,17 +69,29 @@ func (h *heritage) takePipe(inode uint64) int {
 	})
 }
 
-// takeListener returns a socket that listens at a path.
-func (h *heritage) takeListener(path string) int {
+// takeListener returns a socket that listens at a path, or at an address and port.
+func (h *heritage) takeListener(where string) int {
 	return h.take(func(fd int, st *unix.Stat_t) bool {
 		if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 			return false
 		}
 		listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 		at, nameErr := unix.Getsockname(fd)
-		sa, isUnix := at.(*unix.SockaddrUnix)
-		return err == nil && nameErr == nil && listens == 1 && isUnix && sa.Name == path
+		return err == nil && nameErr == nil && listens == 1 && nameOf(at) == where
 	})
+}
+
+// nameOf writes an address as it is configured.
+func nameOf(at unix.Sockaddr) string {
+	switch sa := at.(type) {
+	case *unix.SockaddrUnix:
+		return sa.Name
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)).String() //nolint:gosec // a port
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)).String() //nolint:gosec // a port
+	}
+	return ""
 }
 
 // untaken are the descriptors that nobody has taken yet.
@@ -169,14 +182,14 @@ func (h *Host) Settled() {
 	h.heritage.close()
 }
 
-// Listener returns the socket that the program before this one listened on at a path, nil
-// if there is none.
-func (h *Host) Listener(path string) *os.File {
-	fd := h.heritage.takeListener(path)
+// Listener returns the socket that the program before this one listened on at a path, or at
+// an address and port, nil if there is none.
+func (h *Host) Listener(where string) *os.File {
+	fd := h.heritage.takeListener(where)
 	if fd < 0 {
 		return nil
 	}
-	return os.NewFile(uintptr(fd), path)
+	return os.NewFile(uintptr(fd), where)
 }
 
 // takeLock returns the lock that the program before this one holds.

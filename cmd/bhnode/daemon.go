@@ -43,6 +43,7 @@ type daemon struct {
 	successors chan successor
 	reloads    reloads
 	listener   *net.UnixListener
+	exporter   *exporter // nil: no metrics are served
 }
 
 // openDaemon takes possession of the directories.
@@ -190,10 +191,11 @@ func (d *daemon) actorsConfig(cfg *configs.Config) (*actors.Config, error) {
 	c := actors.Config{
 		Name: cfg.Node.Name, Version: ownVersion().Version, Source: d.src.String(), Tree: tree, Spec: cfg.Tree,
 		BestEffort: cfg.Node.BestEffort, MaxParallelStarts: cfg.Node.MaxParallelStarts, ShutdownTimeout: cfg.Node.ShutdownTimeout,
-		Logs:       logsOf(cfg.Logs),
-		EventsPath: filepath.Join(cfg.Node.DataDir, "events.jsonl"),
-		Seed:       uint64(time.Now().UnixNano()),
-		Log:        d.log, Incarnations: map[supervision.ChildID]uint64{},
+		Logs:          logsOf(cfg.Logs),
+		EventsPath:    filepath.Join(cfg.Node.DataDir, "events.jsonl"),
+		Seed:          uint64(time.Now().UnixNano()),
+		CompatMetrics: cfg.Metrics.CompatNames,
+		Log:           d.log, Incarnations: map[supervision.ChildID]uint64{},
 	}
 	for name, h := range kept.Holds() {
 		c.Holds = append(c.Holds, supervision.Hold{ID: supervision.ChildID(name), Only: h.Only})
@@ -208,6 +210,9 @@ func (d *daemon) actorsConfig(cfg *configs.Config) (*actors.Config, error) {
 			Spec: &s.ServiceSpec, Health: s.Health, Enabled: s.Enabled, DependsOn: s.DependsOn,
 			Description: s.Description, Command: cfg.MaskCommand(s.Name),
 		})
+	}
+	if cfg.Metrics.Listen != "" {
+		c.SampleInterval = cfg.Metrics.Interval
 	}
 	c.State, c.Boot = kept, d.host.Boot()
 	return &c, nil
@@ -238,6 +243,7 @@ func (d *daemon) listen() error {
 	if err == nil && listener == nil {
 		listener, err = d.makeSocket()
 	}
+	d.serveMetrics()
 	d.host.Settled()
 	if err != nil {
 		return err
@@ -310,6 +316,7 @@ func removeStale(path string) error {
 // close gives everything back, the control socket last: when it is gone the next
 // node may start.
 func (d *daemon) close() error {
+	d.exporter.close()
 	err := d.host.Close()
 	if d.server != nil {
 		d.stopServing()

@@ -190,15 +190,36 @@ func (d *daemon) become(s successor, signals chan os.Signal) {
 			return exec()
 		}, keep...)
 	}
-	var err error
-	if d.listener == nil { // it waits where it was left
-		err = exec()
-	} else if raw, rawErr := d.listener.SyscallConn(); rawErr != nil {
-		err = rawErr
-	} else {
-		err = errors.Join(raw.Control(func(fd uintptr) { err = exec(int(fd)) }), err)
-	}
+	err := withDescriptors(d.listening(), exec)
 	d.log.Error().Err(err).Msg("this bhnode goes on, as it could not become the other one")
+}
+
+// listening are the sockets that we listen on; one that was not taken over waits where it
+// was left.
+func (d *daemon) listening() []syscall.Conn {
+	var all []syscall.Conn
+	if d.listener != nil {
+		all = append(all, d.listener)
+	}
+	if d.exporter != nil {
+		if l := d.exporter.listener.Load(); l != nil {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// withDescriptors calls what to do with the descriptors of all.
+func withDescriptors(all []syscall.Conn, do func(fds ...int) error, fds ...int) error {
+	if len(all) == 0 {
+		return do(fds...)
+	}
+	raw, err := all[0].SyscallConn()
+	if err != nil {
+		return err
+	}
+	ctlErr := raw.Control(func(fd uintptr) { err = withDescriptors(all[1:], do, append(fds, int(fd))...) })
+	return errors.Join(ctlErr, err)
 }
 
 // inheritedSocket is the control socket of the bhnode before this one.

@@ -85,6 +85,8 @@ func (b *bubble) Adopted(string, uint64) actors.Process { return nil }
 
 func (b *bubble) Intake(string) (*proc.Intake, error) { return nil, nil }
 
+func (b *bubble) Connections() (map[int]uint64, error) { return nil, nil }
+
 func (b *bubble) Isolation() proc.Isolation { return proc.Isolation{} }
 
 func (b *bubble) Enforcement(*proc.ServiceSpec) []proc.Enforcement { return nil }
@@ -132,6 +134,8 @@ func (f *fakeProcess) Exit() proc.Exit {
 }
 
 func (f *fakeProcess) Counters() proc.Counters { return proc.Counters{} }
+
+func (f *fakeProcess) Usage() (proc.Usage, error) { return proc.Usage{At: time.Now()}, nil }
 
 func (f *fakeProcess) Signal(sig syscall.Signal) error {
 	if sig != syscall.SIGTERM || f.node.OnStop.Ignore {

@@ -1,0 +1,116 @@
+package actors
+
+import (
+	"context"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+const (
+	samplerName = "sampler"
+	// firstSample is when a node is first looked at.
+	firstSample = time.Second
+	// connectionsTime lies at least between two looks at the connections.
+	connectionsTime = time.Minute
+	// freshTime is how old a sample may be that somebody asks for.
+	freshTime = time.Second
+	// sampleWait is how long who asks for one waits; then he gets what there is.
+	sampleWait = 500 * time.Millisecond
+)
+
+type (
+	// sampleDue: it is time to look.
+	sampleDue struct{}
+	// sampleNow wants a sample that is no older than freshTime.
+	sampleNow struct{ reply chan<- struct{} }
+	// sampled: the look is over.
+	sampled struct {
+		at          time.Time
+		connections bool
+	}
+)
+
+// sampler looks at what the services use: every interval, and when asked.
+type sampler struct {
+	node      *nodeContext
+	due       alarm
+	looking   bool
+	taken     time.Time // when the last look was over
+	connected time.Time // the last look at the connections
+	waiting   []chan<- struct{}
+}
+
+// Receive implements actor.Actor.
+func (s *sampler) Receive(c actor.Context) {
+	every := s.node.cfg.SampleInterval
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		if every > 0 {
+			s.due.set(c, min(firstSample, every), sampleDue{})
+		}
+	case *actor.Stopping:
+		s.due.cancel()
+	case sampleDue:
+		s.due.set(c, every, sampleDue{})
+		s.look(c)
+	case sampleNow:
+		if time.Since(s.taken) < freshTime {
+			m.reply <- struct{}{}
+			return
+		}
+		s.waiting = append(s.waiting, m.reply)
+		s.look(c)
+	case sampled:
+		s.looking, s.taken = false, m.at
+		if m.connections {
+			s.connected = m.at
+		}
+		for _, reply := range s.waiting {
+			reply <- struct{}{}
+		}
+		s.waiting = nil
+	}
+}
+
+// look begins a look at all services, unless one is under way.
+func (s *sampler) look(c actor.Context) {
+	if s.looking {
+		return
+	}
+	s.looking = true
+	n, connections := s.node, time.Since(s.connected) >= connectionsTime
+	await(c, func() any {
+		services := n.services.all()
+		for _, svc := range services {
+			svc.look()
+		}
+		if connections {
+			if of, err := n.backend.Connections(); err == nil {
+				for _, svc := range services {
+					svc.tally.connect(of)
+				}
+			}
+		}
+		return sampled{time.Now(), connections}
+	})
+}
+
+// look looks at what the present life of a service uses.
+func (s *service) look() {
+	d := s.detail.Load()
+	if d.Gauge == nil {
+		return
+	}
+	if u, err := d.Gauge.Usage(); err == nil {
+		s.tally.take(d.Incarnation, d.StartedAt, u, d.Gauge.Counters())
+	}
+}
+
+// sample sees to it that what the services use was looked at just now. Where that takes
+// long, what is known is told.
+func (n *Node) sample(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sampleWait)
+	defer cancel()
+	_, _ = ask(ctx, n.at(n.samplerPID), func(reply chan<- struct{}) any { return sampleNow{reply} })
+}
