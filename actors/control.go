@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -70,7 +69,7 @@ func (s *Control) GetNode(ctx context.Context, _ *bhnodev1.GetNodeRequest) (*bhn
 
 // GetStatus implements the API.
 func (s *Control) GetStatus(ctx context.Context, r *bhnodev1.GetStatusRequest) (*bhnodev1.GetStatusResponse, error) {
-	s.node.sample(ctx)
+	s.node.sample(ctx, freshTime)
 	views, err := s.node.Snapshot(ctx)
 	if err != nil {
 		return nil, toStatus(err)
@@ -87,62 +86,6 @@ func (s *Control) GetStatus(ctx context.Context, r *bhnodev1.GetStatusRequest) (
 		}
 	}
 	return &bhnodev1.GetStatusResponse{Node: s.node.cfg.Name, Services: services, State: nodeState(views), Isolation: s.node.isolation()}, nil
-}
-
-// WatchStatus implements the API.
-func (s *Control) WatchStatus(r *bhnodev1.WatchStatusRequest, stream grpc.ServerStreamingServer[bhnodev1.WatchStatusResponse]) error {
-	interval := max(r.GetInterval().AsDuration(), 50*time.Millisecond)
-	events := NewFollower[eventRecord]()
-	if _, err := s.node.FollowEvents(stream.Context(), events); err != nil {
-		return toStatus(err)
-	}
-	defer s.node.UnfollowEvents(events)
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		views, err := s.node.Snapshot(stream.Context())
-		if err != nil {
-			return toStatus(err)
-		}
-		services, err := s.node.statusOf(views, nil)
-		if err != nil {
-			return toStatus(err)
-		}
-		if err := stream.Send(&bhnodev1.WatchStatusResponse{
-			Status: &bhnodev1.GetStatusResponse{Node: s.node.cfg.Name, Services: services, State: nodeState(views)},
-			Tree:   &bhnodev1.GetTreeResponse{Root: s.node.tree(views)},
-		}); err != nil {
-			return err
-		}
-		if err := s.awaitChange(stream.Context(), events, tick.C); err != nil {
-			return toStatus(err)
-		}
-	}
-}
-
-// awaitChange returns at the first tick after something has happened.
-func (s *Control) awaitChange(ctx context.Context, events *Follower[eventRecord], tick <-chan time.Time) error {
-	select {
-	case <-events.Batches():
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.node.root.gone:
-		return errGone
-	}
-	select {
-	case <-tick:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.node.root.gone:
-		return errGone
-	}
-	for {
-		select {
-		case <-events.Batches():
-		default:
-			return nil
-		}
-	}
 }
 
 // GetTree implements the API.

@@ -13,7 +13,7 @@ const (
 	firstSample = time.Second
 	// connectionsTime lies at least between two looks at the connections.
 	connectionsTime = time.Minute
-	// freshTime is how old a sample may be that somebody asks for.
+	// freshTime is how old the sample of a status may be.
 	freshTime = time.Second
 	// sampleWait is how long who asks for one waits; then he gets what there is.
 	sampleWait = 500 * time.Millisecond
@@ -22,8 +22,11 @@ const (
 type (
 	// sampleDue: it is time to look.
 	sampleDue struct{}
-	// sampleNow wants a sample that is no older than freshTime.
-	sampleNow struct{ reply chan<- struct{} }
+	// sampleNow wants a sample that is no older than that.
+	sampleNow struct {
+		age   time.Duration
+		reply chan<- struct{}
+	}
 	// sampled: the look is over.
 	sampled struct {
 		at          time.Time
@@ -55,7 +58,7 @@ func (s *sampler) Receive(c actor.Context) {
 		s.due.set(c, every, sampleDue{})
 		s.look(c)
 	case sampleNow:
-		if time.Since(s.taken) < freshTime {
+		if time.Since(s.taken) < m.age {
 			m.reply <- struct{}{}
 			return
 		}
@@ -107,10 +110,10 @@ func (s *service) look() {
 	}
 }
 
-// sample sees to it that what the services use was looked at just now. Where that takes
-// long, what is known is told.
-func (n *Node) sample(ctx context.Context) {
+// sample sees to it that what the services use was looked at no longer ago than age. Where
+// that takes long, what is known is told.
+func (n *Node) sample(ctx context.Context, age time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, sampleWait)
 	defer cancel()
-	_, _ = ask(ctx, n.at(n.samplerPID), func(reply chan<- struct{}) any { return sampleNow{reply} })
+	_, _ = ask(ctx, n.at(n.samplerPID), func(reply chan<- struct{}) any { return sampleNow{age, reply} })
 }

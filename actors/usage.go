@@ -115,7 +115,7 @@ func fillUsage(out *bhnodev1.Service, u *inUse) {
 	if u == nil {
 		return
 	}
-	out.CpuPercent = u.CPUPercent
+	out.CpuPercent, out.Processes = u.CPUPercent, uint32(len(u.pids)) //nolint:gosec // they fit
 	out.MemoryRssBytes, out.MemoryVmsBytes = &u.Memory, &u.Virtual
 	out.Threads, out.OpenFiles = new(uint32(u.Threads)), new(uint32(u.Files)) //nolint:gosec // they fit
 	if u.Connections != nil {

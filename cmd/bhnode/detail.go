@@ -139,6 +139,9 @@ func processLine(s *bhnodev1.Service) string {
 		return ""
 	}
 	text := fmt.Sprintf("pid %d", s.GetPid())
+	if n := s.GetProcesses(); n > 1 {
+		text += fmt.Sprintf(", %d processes in all", n)
+	}
 	if s.Threads != nil {
 		text += ", " + plural(s.GetThreads(), "thread")
 	}
@@ -178,9 +181,16 @@ func useLine(s *bhnodev1.Service) string {
 	var parts []string
 	if s.CpuPercent != nil {
 		parts = append(parts, "cpu "+cpuText(s))
+		if s.CpuLimitPercent != nil {
+			parts[0] += fmt.Sprintf(" of %d%%", s.GetCpuLimitPercent())
+		}
 	}
 	if s.MemoryRssBytes != nil {
-		parts = append(parts, "memory "+memoryText(s))
+		text := "memory " + memoryText(s)
+		if s.MemoryLimitBytes != nil {
+			text += " of " + size(s.GetMemoryLimitBytes())
+		}
+		parts = append(parts, text)
 	}
 	if s.IoReadBytes != nil && s.IoWriteBytes != nil {
 		parts = append(parts, "read "+size(s.GetIoReadBytes()), "written "+size(s.GetIoWriteBytes()))

@@ -1031,42 +1031,47 @@ func (x *HealthDetail) GetFailures() int32 {
 
 // Service is a service as it is. What is unknown is absent.
 type Service struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	State          ServiceState           `protobuf:"varint,2,opt,name=state,proto3,enum=bhnode.v1.ServiceState" json:"state,omitempty"`
-	Health         Health                 `protobuf:"varint,3,opt,name=health,proto3,enum=bhnode.v1.Health" json:"health,omitempty"`
-	Wanted         bool                   `protobuf:"varint,4,opt,name=wanted,proto3" json:"wanted,omitempty"`
-	Held           bool                   `protobuf:"varint,5,opt,name=held,proto3" json:"held,omitempty"`
-	Pid            *int32                 `protobuf:"varint,6,opt,name=pid,proto3,oneof" json:"pid,omitempty"`
-	Incarnation    uint64                 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Supervisor     string                 `protobuf:"bytes,8,opt,name=supervisor,proto3" json:"supervisor,omitempty"`
-	Restarts       uint64                 `protobuf:"varint,9,opt,name=restarts,proto3" json:"restarts,omitempty"`
-	Exit           *Exit                  `protobuf:"bytes,10,opt,name=exit,proto3" json:"exit,omitempty"`
-	StartedAt      *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	Uptime         *durationpb.Duration   `protobuf:"bytes,12,opt,name=uptime,proto3" json:"uptime,omitempty"`
-	HealthDetail   *HealthDetail          `protobuf:"bytes,13,opt,name=health_detail,json=healthDetail,proto3" json:"health_detail,omitempty"`
-	CpuPercent     *float64               `protobuf:"fixed64,14,opt,name=cpu_percent,json=cpuPercent,proto3,oneof" json:"cpu_percent,omitempty"`
-	MemoryRssBytes *uint64                `protobuf:"varint,15,opt,name=memory_rss_bytes,json=memoryRssBytes,proto3,oneof" json:"memory_rss_bytes,omitempty"`
-	MemoryVmsBytes *uint64                `protobuf:"varint,16,opt,name=memory_vms_bytes,json=memoryVmsBytes,proto3,oneof" json:"memory_vms_bytes,omitempty"`
-	Threads        *uint32                `protobuf:"varint,17,opt,name=threads,proto3,oneof" json:"threads,omitempty"`
-	OpenFiles      *uint32                `protobuf:"varint,18,opt,name=open_files,json=openFiles,proto3,oneof" json:"open_files,omitempty"`
-	Connections    *uint32                `protobuf:"varint,19,opt,name=connections,proto3,oneof" json:"connections,omitempty"`
-	IoReadBytes    *uint64                `protobuf:"varint,20,opt,name=io_read_bytes,json=ioReadBytes,proto3,oneof" json:"io_read_bytes,omitempty"`
-	IoWriteBytes   *uint64                `protobuf:"varint,21,opt,name=io_write_bytes,json=ioWriteBytes,proto3,oneof" json:"io_write_bytes,omitempty"`
-	UnixSocket     string                 `protobuf:"bytes,22,opt,name=unix_socket,json=unixSocket,proto3" json:"unix_socket,omitempty"`
-	TcpPort        int32                  `protobuf:"varint,23,opt,name=tcp_port,json=tcpPort,proto3" json:"tcp_port,omitempty"`
-	DependsOn      []string               `protobuf:"bytes,24,rep,name=depends_on,json=dependsOn,proto3" json:"depends_on,omitempty"`
-	Reason         Reason                 `protobuf:"varint,25,opt,name=reason,proto3,enum=bhnode.v1.Reason" json:"reason,omitempty"`
-	Message        string                 `protobuf:"bytes,26,opt,name=message,proto3" json:"message,omitempty"`
-	Description    string                 `protobuf:"bytes,27,opt,name=description,proto3" json:"description,omitempty"`
-	Command        []string               `protobuf:"bytes,28,rep,name=command,proto3" json:"command,omitempty"` // secrets masked
-	NeededBy       []string               `protobuf:"bytes,29,rep,name=needed_by,json=neededBy,proto3" json:"needed_by,omitempty"`
-	LastLines      []string               `protobuf:"bytes,30,rep,name=last_lines,json=lastLines,proto3" json:"last_lines,omitempty"` // only when named in the request
-	NextStart      *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=next_start,json=nextStart,proto3" json:"next_start,omitempty"` // in backoff
-	Limits         []*Limit               `protobuf:"bytes,32,rep,name=limits,proto3" json:"limits,omitempty"`                        // only when named in the request
-	Counters       *Counters              `protobuf:"bytes,33,opt,name=counters,proto3" json:"counters,omitempty"`                    // only when named in the request
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Name             string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	State            ServiceState           `protobuf:"varint,2,opt,name=state,proto3,enum=bhnode.v1.ServiceState" json:"state,omitempty"`
+	Health           Health                 `protobuf:"varint,3,opt,name=health,proto3,enum=bhnode.v1.Health" json:"health,omitempty"`
+	Wanted           bool                   `protobuf:"varint,4,opt,name=wanted,proto3" json:"wanted,omitempty"`
+	Held             bool                   `protobuf:"varint,5,opt,name=held,proto3" json:"held,omitempty"`
+	Pid              *int32                 `protobuf:"varint,6,opt,name=pid,proto3,oneof" json:"pid,omitempty"`
+	Incarnation      uint64                 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Supervisor       string                 `protobuf:"bytes,8,opt,name=supervisor,proto3" json:"supervisor,omitempty"`
+	Restarts         uint64                 `protobuf:"varint,9,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	Exit             *Exit                  `protobuf:"bytes,10,opt,name=exit,proto3" json:"exit,omitempty"`
+	StartedAt        *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	Uptime           *durationpb.Duration   `protobuf:"bytes,12,opt,name=uptime,proto3" json:"uptime,omitempty"`
+	HealthDetail     *HealthDetail          `protobuf:"bytes,13,opt,name=health_detail,json=healthDetail,proto3" json:"health_detail,omitempty"`
+	CpuPercent       *float64               `protobuf:"fixed64,14,opt,name=cpu_percent,json=cpuPercent,proto3,oneof" json:"cpu_percent,omitempty"`
+	MemoryRssBytes   *uint64                `protobuf:"varint,15,opt,name=memory_rss_bytes,json=memoryRssBytes,proto3,oneof" json:"memory_rss_bytes,omitempty"`
+	MemoryVmsBytes   *uint64                `protobuf:"varint,16,opt,name=memory_vms_bytes,json=memoryVmsBytes,proto3,oneof" json:"memory_vms_bytes,omitempty"`
+	Threads          *uint32                `protobuf:"varint,17,opt,name=threads,proto3,oneof" json:"threads,omitempty"`
+	OpenFiles        *uint32                `protobuf:"varint,18,opt,name=open_files,json=openFiles,proto3,oneof" json:"open_files,omitempty"`
+	Connections      *uint32                `protobuf:"varint,19,opt,name=connections,proto3,oneof" json:"connections,omitempty"`
+	IoReadBytes      *uint64                `protobuf:"varint,20,opt,name=io_read_bytes,json=ioReadBytes,proto3,oneof" json:"io_read_bytes,omitempty"`
+	IoWriteBytes     *uint64                `protobuf:"varint,21,opt,name=io_write_bytes,json=ioWriteBytes,proto3,oneof" json:"io_write_bytes,omitempty"`
+	UnixSocket       string                 `protobuf:"bytes,22,opt,name=unix_socket,json=unixSocket,proto3" json:"unix_socket,omitempty"`
+	TcpPort          int32                  `protobuf:"varint,23,opt,name=tcp_port,json=tcpPort,proto3" json:"tcp_port,omitempty"`
+	DependsOn        []string               `protobuf:"bytes,24,rep,name=depends_on,json=dependsOn,proto3" json:"depends_on,omitempty"`
+	Reason           Reason                 `protobuf:"varint,25,opt,name=reason,proto3,enum=bhnode.v1.Reason" json:"reason,omitempty"`
+	Message          string                 `protobuf:"bytes,26,opt,name=message,proto3" json:"message,omitempty"`
+	Description      string                 `protobuf:"bytes,27,opt,name=description,proto3" json:"description,omitempty"`
+	Command          []string               `protobuf:"bytes,28,rep,name=command,proto3" json:"command,omitempty"` // secrets masked
+	NeededBy         []string               `protobuf:"bytes,29,rep,name=needed_by,json=neededBy,proto3" json:"needed_by,omitempty"`
+	LastLines        []string               `protobuf:"bytes,30,rep,name=last_lines,json=lastLines,proto3" json:"last_lines,omitempty"` // only when named in the request
+	NextStart        *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=next_start,json=nextStart,proto3" json:"next_start,omitempty"` // in backoff
+	Limits           []*Limit               `protobuf:"bytes,32,rep,name=limits,proto3" json:"limits,omitempty"`                        // only when named in the request
+	Counters         *Counters              `protobuf:"bytes,33,opt,name=counters,proto3" json:"counters,omitempty"`                    // only when named in the request
+	Processes        uint32                 `protobuf:"varint,34,opt,name=processes,proto3" json:"processes,omitempty"`                 // at the last sample; 0: unknown
+	MemoryLimitBytes *uint64                `protobuf:"varint,35,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3,oneof" json:"memory_limit_bytes,omitempty"`
+	CpuLimitPercent  *uint32                `protobuf:"varint,36,opt,name=cpu_limit_percent,json=cpuLimitPercent,proto3,oneof" json:"cpu_limit_percent,omitempty"`
+	RestartsInWindow uint32                 `protobuf:"varint,37,opt,name=restarts_in_window,json=restartsInWindow,proto3" json:"restarts_in_window,omitempty"` // of its own limit, if it has one
+	RestartLimit     uint32                 `protobuf:"varint,38,opt,name=restart_limit,json=restartLimit,proto3" json:"restart_limit,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
@@ -1328,6 +1333,41 @@ func (x *Service) GetCounters() *Counters {
 		return x.Counters
 	}
 	return nil
+}
+
+func (x *Service) GetProcesses() uint32 {
+	if x != nil {
+		return x.Processes
+	}
+	return 0
+}
+
+func (x *Service) GetMemoryLimitBytes() uint64 {
+	if x != nil && x.MemoryLimitBytes != nil {
+		return *x.MemoryLimitBytes
+	}
+	return 0
+}
+
+func (x *Service) GetCpuLimitPercent() uint32 {
+	if x != nil && x.CpuLimitPercent != nil {
+		return *x.CpuLimitPercent
+	}
+	return 0
+}
+
+func (x *Service) GetRestartsInWindow() uint32 {
+	if x != nil {
+		return x.RestartsInWindow
+	}
+	return 0
+}
+
+func (x *Service) GetRestartLimit() uint32 {
+	if x != nil {
+		return x.RestartLimit
+	}
+	return 0
 }
 
 // Counters are what the kernel counted of a service's present life, or of its last.
@@ -1735,8 +1775,11 @@ func (x *Problem) GetHelp() string {
 }
 
 type WatchStatusRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Interval      *durationpb.Duration   `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Interval *durationpb.Duration   `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
+	// Use has what the services use sampled anew for each response, and one sent at each
+	// interval though nothing has happened.
+	Use           bool `protobuf:"varint,2,opt,name=use,proto3" json:"use,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1778,10 +1821,18 @@ func (x *WatchStatusRequest) GetInterval() *durationpb.Duration {
 	return nil
 }
 
+func (x *WatchStatusRequest) GetUse() bool {
+	if x != nil {
+		return x.Use
+	}
+	return false
+}
+
 type WatchStatusResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Status        *GetStatusResponse     `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
 	Tree          *GetTreeResponse       `protobuf:"bytes,2,opt,name=tree,proto3" json:"tree,omitempty"`
+	Machine       *Machine               `protobuf:"bytes,3,opt,name=machine,proto3" json:"machine,omitempty"` // if use was asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1830,6 +1881,108 @@ func (x *WatchStatusResponse) GetTree() *GetTreeResponse {
 	return nil
 }
 
+func (x *WatchStatusResponse) GetMachine() *Machine {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
+}
+
+// Machine is what the node runs on.
+type Machine struct {
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Processors           uint32                 `protobuf:"varint,1,opt,name=processors,proto3" json:"processors,omitempty"`
+	Load                 float64                `protobuf:"fixed64,2,opt,name=load,proto3" json:"load,omitempty"` // of the last minute
+	MemoryBytes          uint64                 `protobuf:"varint,3,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	MemoryAvailableBytes uint64                 `protobuf:"varint,4,opt,name=memory_available_bytes,json=memoryAvailableBytes,proto3" json:"memory_available_bytes,omitempty"`
+	// The share of the last ten seconds, in percent, in which somebody had to wait for it
+	// (PSI); absent: the kernel does not tell.
+	CpuPressure    *float64 `protobuf:"fixed64,5,opt,name=cpu_pressure,json=cpuPressure,proto3,oneof" json:"cpu_pressure,omitempty"`
+	MemoryPressure *float64 `protobuf:"fixed64,6,opt,name=memory_pressure,json=memoryPressure,proto3,oneof" json:"memory_pressure,omitempty"`
+	IoPressure     *float64 `protobuf:"fixed64,7,opt,name=io_pressure,json=ioPressure,proto3,oneof" json:"io_pressure,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Machine) Reset() {
+	*x = Machine{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Machine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Machine) ProtoMessage() {}
+
+func (x *Machine) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Machine.ProtoReflect.Descriptor instead.
+func (*Machine) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Machine) GetProcessors() uint32 {
+	if x != nil {
+		return x.Processors
+	}
+	return 0
+}
+
+func (x *Machine) GetLoad() float64 {
+	if x != nil {
+		return x.Load
+	}
+	return 0
+}
+
+func (x *Machine) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Machine) GetMemoryAvailableBytes() uint64 {
+	if x != nil {
+		return x.MemoryAvailableBytes
+	}
+	return 0
+}
+
+func (x *Machine) GetCpuPressure() float64 {
+	if x != nil && x.CpuPressure != nil {
+		return *x.CpuPressure
+	}
+	return 0
+}
+
+func (x *Machine) GetMemoryPressure() float64 {
+	if x != nil && x.MemoryPressure != nil {
+		return *x.MemoryPressure
+	}
+	return 0
+}
+
+func (x *Machine) GetIoPressure() float64 {
+	if x != nil && x.IoPressure != nil {
+		return *x.IoPressure
+	}
+	return 0
+}
+
 type GetTreeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1838,7 +1991,7 @@ type GetTreeRequest struct {
 
 func (x *GetTreeRequest) Reset() {
 	*x = GetTreeRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +2003,7 @@ func (x *GetTreeRequest) String() string {
 func (*GetTreeRequest) ProtoMessage() {}
 
 func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +2016,7 @@ func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeRequest.ProtoReflect.Descriptor instead.
 func (*GetTreeRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 type GetTreeResponse struct {
@@ -1875,7 +2028,7 @@ type GetTreeResponse struct {
 
 func (x *GetTreeResponse) Reset() {
 	*x = GetTreeResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +2040,7 @@ func (x *GetTreeResponse) String() string {
 func (*GetTreeResponse) ProtoMessage() {}
 
 func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2053,7 @@ func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeResponse.ProtoReflect.Descriptor instead.
 func (*GetTreeResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetTreeResponse) GetRoot() *TreeNode {
@@ -1938,7 +2091,7 @@ type TreeNode struct {
 
 func (x *TreeNode) Reset() {
 	*x = TreeNode{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2103,7 @@ func (x *TreeNode) String() string {
 func (*TreeNode) ProtoMessage() {}
 
 func (x *TreeNode) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2116,7 @@ func (x *TreeNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeNode.ProtoReflect.Descriptor instead.
 func (*TreeNode) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TreeNode) GetName() string {
@@ -2117,7 +2270,7 @@ type StartServicesRequest struct {
 
 func (x *StartServicesRequest) Reset() {
 	*x = StartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2282,7 @@ func (x *StartServicesRequest) String() string {
 func (*StartServicesRequest) ProtoMessage() {}
 
 func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2295,7 @@ func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesRequest.ProtoReflect.Descriptor instead.
 func (*StartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StartServicesRequest) GetNames() []string {
@@ -2174,7 +2327,7 @@ type StartServicesResponse struct {
 
 func (x *StartServicesResponse) Reset() {
 	*x = StartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2339,7 @@ func (x *StartServicesResponse) String() string {
 func (*StartServicesResponse) ProtoMessage() {}
 
 func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2352,7 @@ func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesResponse.ProtoReflect.Descriptor instead.
 func (*StartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 type StopServicesRequest struct {
@@ -2214,7 +2367,7 @@ type StopServicesRequest struct {
 
 func (x *StopServicesRequest) Reset() {
 	*x = StopServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2226,7 +2379,7 @@ func (x *StopServicesRequest) String() string {
 func (*StopServicesRequest) ProtoMessage() {}
 
 func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2239,7 +2392,7 @@ func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesRequest.ProtoReflect.Descriptor instead.
 func (*StopServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StopServicesRequest) GetNames() []string {
@@ -2278,7 +2431,7 @@ type StopServicesResponse struct {
 
 func (x *StopServicesResponse) Reset() {
 	*x = StopServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2443,7 @@ func (x *StopServicesResponse) String() string {
 func (*StopServicesResponse) ProtoMessage() {}
 
 func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2456,7 @@ func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesResponse.ProtoReflect.Descriptor instead.
 func (*StopServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 type RestartServicesRequest struct {
@@ -2317,7 +2470,7 @@ type RestartServicesRequest struct {
 
 func (x *RestartServicesRequest) Reset() {
 	*x = RestartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2482,7 @@ func (x *RestartServicesRequest) String() string {
 func (*RestartServicesRequest) ProtoMessage() {}
 
 func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2495,7 @@ func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesRequest.ProtoReflect.Descriptor instead.
 func (*RestartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RestartServicesRequest) GetNames() []string {
@@ -2374,7 +2527,7 @@ type RestartServicesResponse struct {
 
 func (x *RestartServicesResponse) Reset() {
 	*x = RestartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2386,7 +2539,7 @@ func (x *RestartServicesResponse) String() string {
 func (*RestartServicesResponse) ProtoMessage() {}
 
 func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2399,7 +2552,7 @@ func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesResponse.ProtoReflect.Descriptor instead.
 func (*RestartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 type PauseSupervisorRequest struct {
@@ -2411,7 +2564,7 @@ type PauseSupervisorRequest struct {
 
 func (x *PauseSupervisorRequest) Reset() {
 	*x = PauseSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +2576,7 @@ func (x *PauseSupervisorRequest) String() string {
 func (*PauseSupervisorRequest) ProtoMessage() {}
 
 func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +2589,7 @@ func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PauseSupervisorRequest) GetName() string {
@@ -2454,7 +2607,7 @@ type PauseSupervisorResponse struct {
 
 func (x *PauseSupervisorResponse) Reset() {
 	*x = PauseSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2466,7 +2619,7 @@ func (x *PauseSupervisorResponse) String() string {
 func (*PauseSupervisorResponse) ProtoMessage() {}
 
 func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2479,7 +2632,7 @@ func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 type ResumeSupervisorRequest struct {
@@ -2491,7 +2644,7 @@ type ResumeSupervisorRequest struct {
 
 func (x *ResumeSupervisorRequest) Reset() {
 	*x = ResumeSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2503,7 +2656,7 @@ func (x *ResumeSupervisorRequest) String() string {
 func (*ResumeSupervisorRequest) ProtoMessage() {}
 
 func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2516,7 +2669,7 @@ func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ResumeSupervisorRequest) GetName() string {
@@ -2534,7 +2687,7 @@ type ResumeSupervisorResponse struct {
 
 func (x *ResumeSupervisorResponse) Reset() {
 	*x = ResumeSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2546,7 +2699,7 @@ func (x *ResumeSupervisorResponse) String() string {
 func (*ResumeSupervisorResponse) ProtoMessage() {}
 
 func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2559,7 +2712,7 @@ func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 type SignalServiceRequest struct {
@@ -2572,7 +2725,7 @@ type SignalServiceRequest struct {
 
 func (x *SignalServiceRequest) Reset() {
 	*x = SignalServiceRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2584,7 +2737,7 @@ func (x *SignalServiceRequest) String() string {
 func (*SignalServiceRequest) ProtoMessage() {}
 
 func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2597,7 +2750,7 @@ func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceRequest.ProtoReflect.Descriptor instead.
 func (*SignalServiceRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SignalServiceRequest) GetName() string {
@@ -2623,7 +2776,7 @@ type SignalServiceResponse struct {
 
 func (x *SignalServiceResponse) Reset() {
 	*x = SignalServiceResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[35]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2635,7 +2788,7 @@ func (x *SignalServiceResponse) String() string {
 func (*SignalServiceResponse) ProtoMessage() {}
 
 func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[35]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2648,7 +2801,7 @@ func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceResponse.ProtoReflect.Descriptor instead.
 func (*SignalServiceResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SignalServiceResponse) GetPid() int32 {
@@ -2667,7 +2820,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[36]
+	mi := &file_bhnode_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2679,7 +2832,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[36]
+	mi := &file_bhnode_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2692,7 +2845,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ShutdownRequest) GetNow() bool {
@@ -2710,7 +2863,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[37]
+	mi := &file_bhnode_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2722,7 +2875,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[37]
+	mi := &file_bhnode_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2735,7 +2888,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 // LogEntry is one line of a service.
@@ -2756,7 +2909,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[38]
+	mi := &file_bhnode_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2768,7 +2921,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[38]
+	mi := &file_bhnode_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2781,7 +2934,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -2861,7 +3014,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[39]
+	mi := &file_bhnode_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2873,7 +3026,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[39]
+	mi := &file_bhnode_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2886,7 +3039,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StreamLogsRequest) GetServices() []string {
@@ -2941,7 +3094,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[40]
+	mi := &file_bhnode_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2953,7 +3106,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[40]
+	mi := &file_bhnode_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2966,7 +3119,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StreamLogsResponse) GetEntries() []*LogEntry {
@@ -3002,7 +3155,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[41]
+	mi := &file_bhnode_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3014,7 +3167,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[41]
+	mi := &file_bhnode_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3027,7 +3180,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -3113,7 +3266,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[42]
+	mi := &file_bhnode_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3125,7 +3278,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[42]
+	mi := &file_bhnode_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3138,7 +3291,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StreamEventsRequest) GetNames() []string {
@@ -3185,7 +3338,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[43]
+	mi := &file_bhnode_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3350,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[43]
+	mi := &file_bhnode_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3363,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StreamEventsResponse) GetEvents() []*Event {
@@ -3276,8 +3429,7 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"last_error\x18\x02 \x01(\tH\x00R\tlastError\x88\x01\x01\x123\n" +
 	"\alatency\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\alatency\x12\x1a\n" +
 	"\bfailures\x18\x04 \x01(\x05R\bfailuresB\r\n" +
-	"\v_last_error\"\xeb\n" +
-	"\n" +
+	"\v_last_error\"\xed\f\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x17.bhnode.v1.ServiceStateR\x05state\x12)\n" +
@@ -3321,7 +3473,13 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\n" +
 	"next_start\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\tnextStart\x12(\n" +
 	"\x06limits\x18  \x03(\v2\x10.bhnode.v1.LimitR\x06limits\x12/\n" +
-	"\bcounters\x18! \x01(\v2\x13.bhnode.v1.CountersR\bcountersB\x06\n" +
+	"\bcounters\x18! \x01(\v2\x13.bhnode.v1.CountersR\bcounters\x12\x1c\n" +
+	"\tprocesses\x18\" \x01(\rR\tprocesses\x121\n" +
+	"\x12memory_limit_bytes\x18# \x01(\x04H\tR\x10memoryLimitBytes\x88\x01\x01\x12/\n" +
+	"\x11cpu_limit_percent\x18$ \x01(\rH\n" +
+	"R\x0fcpuLimitPercent\x88\x01\x01\x12,\n" +
+	"\x12restarts_in_window\x18% \x01(\rR\x10restartsInWindow\x12#\n" +
+	"\rrestart_limit\x18& \x01(\rR\frestartLimitB\x06\n" +
 	"\x04_pidB\x0e\n" +
 	"\f_cpu_percentB\x13\n" +
 	"\x11_memory_rss_bytesB\x13\n" +
@@ -3331,7 +3489,9 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\v_open_filesB\x0e\n" +
 	"\f_connectionsB\x10\n" +
 	"\x0e_io_read_bytesB\x11\n" +
-	"\x0f_io_write_bytes\"\xb2\x01\n" +
+	"\x0f_io_write_bytesB\x15\n" +
+	"\x13_memory_limit_bytesB\x14\n" +
+	"\x12_cpu_limit_percent\"\xb2\x01\n" +
 	"\bCounters\x12\x1b\n" +
 	"\toom_kills\x18\x01 \x01(\x04R\boomKills\x12+\n" +
 	"\x11throttled_periods\x18\x02 \x01(\x04R\x10throttledPeriods\x127\n" +
@@ -3363,12 +3523,28 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\aProblem\x12\x12\n" +
 	"\x04what\x18\x01 \x01(\tR\x04what\x12\x10\n" +
 	"\x03why\x18\x02 \x01(\tR\x03why\x12\x12\n" +
-	"\x04help\x18\x03 \x01(\tR\x04help\"K\n" +
+	"\x04help\x18\x03 \x01(\tR\x04help\"]\n" +
 	"\x12WatchStatusRequest\x125\n" +
-	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\binterval\"{\n" +
+	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\binterval\x12\x10\n" +
+	"\x03use\x18\x02 \x01(\bR\x03use\"\xa9\x01\n" +
 	"\x13WatchStatusResponse\x124\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.bhnode.v1.GetStatusResponseR\x06status\x12.\n" +
-	"\x04tree\x18\x02 \x01(\v2\x1a.bhnode.v1.GetTreeResponseR\x04tree\"\x10\n" +
+	"\x04tree\x18\x02 \x01(\v2\x1a.bhnode.v1.GetTreeResponseR\x04tree\x12,\n" +
+	"\amachine\x18\x03 \x01(\v2\x12.bhnode.v1.MachineR\amachine\"\xc7\x02\n" +
+	"\aMachine\x12\x1e\n" +
+	"\n" +
+	"processors\x18\x01 \x01(\rR\n" +
+	"processors\x12\x12\n" +
+	"\x04load\x18\x02 \x01(\x01R\x04load\x12!\n" +
+	"\fmemory_bytes\x18\x03 \x01(\x04R\vmemoryBytes\x124\n" +
+	"\x16memory_available_bytes\x18\x04 \x01(\x04R\x14memoryAvailableBytes\x12&\n" +
+	"\fcpu_pressure\x18\x05 \x01(\x01H\x00R\vcpuPressure\x88\x01\x01\x12,\n" +
+	"\x0fmemory_pressure\x18\x06 \x01(\x01H\x01R\x0ememoryPressure\x88\x01\x01\x12$\n" +
+	"\vio_pressure\x18\a \x01(\x01H\x02R\n" +
+	"ioPressure\x88\x01\x01B\x0f\n" +
+	"\r_cpu_pressureB\x12\n" +
+	"\x10_memory_pressureB\x0e\n" +
+	"\f_io_pressure\"\x10\n" +
 	"\x0eGetTreeRequest\":\n" +
 	"\x0fGetTreeResponse\x12'\n" +
 	"\x04root\x18\x01 \x01(\v2\x13.bhnode.v1.TreeNodeR\x04root\"\xcf\x05\n" +
@@ -3548,7 +3724,7 @@ func file_bhnode_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_bhnode_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_bhnode_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                   // 0: bhnode.v1.NodeState
 	(ServiceState)(0),                // 1: bhnode.v1.ServiceState
@@ -3576,112 +3752,114 @@ var file_bhnode_v1_node_proto_goTypes = []any{
 	(*Problem)(nil),                  // 23: bhnode.v1.Problem
 	(*WatchStatusRequest)(nil),       // 24: bhnode.v1.WatchStatusRequest
 	(*WatchStatusResponse)(nil),      // 25: bhnode.v1.WatchStatusResponse
-	(*GetTreeRequest)(nil),           // 26: bhnode.v1.GetTreeRequest
-	(*GetTreeResponse)(nil),          // 27: bhnode.v1.GetTreeResponse
-	(*TreeNode)(nil),                 // 28: bhnode.v1.TreeNode
-	(*StartServicesRequest)(nil),     // 29: bhnode.v1.StartServicesRequest
-	(*StartServicesResponse)(nil),    // 30: bhnode.v1.StartServicesResponse
-	(*StopServicesRequest)(nil),      // 31: bhnode.v1.StopServicesRequest
-	(*StopServicesResponse)(nil),     // 32: bhnode.v1.StopServicesResponse
-	(*RestartServicesRequest)(nil),   // 33: bhnode.v1.RestartServicesRequest
-	(*RestartServicesResponse)(nil),  // 34: bhnode.v1.RestartServicesResponse
-	(*PauseSupervisorRequest)(nil),   // 35: bhnode.v1.PauseSupervisorRequest
-	(*PauseSupervisorResponse)(nil),  // 36: bhnode.v1.PauseSupervisorResponse
-	(*ResumeSupervisorRequest)(nil),  // 37: bhnode.v1.ResumeSupervisorRequest
-	(*ResumeSupervisorResponse)(nil), // 38: bhnode.v1.ResumeSupervisorResponse
-	(*SignalServiceRequest)(nil),     // 39: bhnode.v1.SignalServiceRequest
-	(*SignalServiceResponse)(nil),    // 40: bhnode.v1.SignalServiceResponse
-	(*ShutdownRequest)(nil),          // 41: bhnode.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 42: bhnode.v1.ShutdownResponse
-	(*LogEntry)(nil),                 // 43: bhnode.v1.LogEntry
-	(*StreamLogsRequest)(nil),        // 44: bhnode.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),       // 45: bhnode.v1.StreamLogsResponse
-	(*Event)(nil),                    // 46: bhnode.v1.Event
-	(*StreamEventsRequest)(nil),      // 47: bhnode.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),     // 48: bhnode.v1.StreamEventsResponse
-	(*timestamppb.Timestamp)(nil),    // 49: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 50: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 51: google.protobuf.Struct
+	(*Machine)(nil),                  // 26: bhnode.v1.Machine
+	(*GetTreeRequest)(nil),           // 27: bhnode.v1.GetTreeRequest
+	(*GetTreeResponse)(nil),          // 28: bhnode.v1.GetTreeResponse
+	(*TreeNode)(nil),                 // 29: bhnode.v1.TreeNode
+	(*StartServicesRequest)(nil),     // 30: bhnode.v1.StartServicesRequest
+	(*StartServicesResponse)(nil),    // 31: bhnode.v1.StartServicesResponse
+	(*StopServicesRequest)(nil),      // 32: bhnode.v1.StopServicesRequest
+	(*StopServicesResponse)(nil),     // 33: bhnode.v1.StopServicesResponse
+	(*RestartServicesRequest)(nil),   // 34: bhnode.v1.RestartServicesRequest
+	(*RestartServicesResponse)(nil),  // 35: bhnode.v1.RestartServicesResponse
+	(*PauseSupervisorRequest)(nil),   // 36: bhnode.v1.PauseSupervisorRequest
+	(*PauseSupervisorResponse)(nil),  // 37: bhnode.v1.PauseSupervisorResponse
+	(*ResumeSupervisorRequest)(nil),  // 38: bhnode.v1.ResumeSupervisorRequest
+	(*ResumeSupervisorResponse)(nil), // 39: bhnode.v1.ResumeSupervisorResponse
+	(*SignalServiceRequest)(nil),     // 40: bhnode.v1.SignalServiceRequest
+	(*SignalServiceResponse)(nil),    // 41: bhnode.v1.SignalServiceResponse
+	(*ShutdownRequest)(nil),          // 42: bhnode.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 43: bhnode.v1.ShutdownResponse
+	(*LogEntry)(nil),                 // 44: bhnode.v1.LogEntry
+	(*StreamLogsRequest)(nil),        // 45: bhnode.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),       // 46: bhnode.v1.StreamLogsResponse
+	(*Event)(nil),                    // 47: bhnode.v1.Event
+	(*StreamEventsRequest)(nil),      // 48: bhnode.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),     // 49: bhnode.v1.StreamEventsResponse
+	(*timestamppb.Timestamp)(nil),    // 50: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 51: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 52: google.protobuf.Struct
 }
 var file_bhnode_v1_node_proto_depIdxs = []int32{
 	9,  // 0: bhnode.v1.ReloadResponse.restarted:type_name -> bhnode.v1.ChangedService
 	9,  // 1: bhnode.v1.ReloadResponse.in_place:type_name -> bhnode.v1.ChangedService
 	10, // 2: bhnode.v1.ReloadResponse.waves:type_name -> bhnode.v1.Wave
-	49, // 3: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
+	50, // 3: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
 	0,  // 4: bhnode.v1.GetNodeResponse.state:type_name -> bhnode.v1.NodeState
-	49, // 5: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
-	49, // 6: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
-	50, // 7: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
+	50, // 5: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
+	50, // 6: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
+	51, // 7: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
 	1,  // 8: bhnode.v1.Service.state:type_name -> bhnode.v1.ServiceState
 	2,  // 9: bhnode.v1.Service.health:type_name -> bhnode.v1.Health
 	15, // 10: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
-	49, // 11: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
-	50, // 12: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
+	50, // 11: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
+	51, // 12: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
 	16, // 13: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
 	3,  // 14: bhnode.v1.Service.reason:type_name -> bhnode.v1.Reason
-	49, // 15: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
+	50, // 15: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
 	19, // 16: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
 	18, // 17: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
-	50, // 18: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
+	51, // 18: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
 	17, // 19: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
 	0,  // 20: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
 	22, // 21: bhnode.v1.GetStatusResponse.isolation:type_name -> bhnode.v1.Isolation
 	23, // 22: bhnode.v1.Isolation.problems:type_name -> bhnode.v1.Problem
-	50, // 23: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
+	51, // 23: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
 	21, // 24: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
-	27, // 25: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
-	28, // 26: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
-	4,  // 27: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
-	1,  // 28: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
-	2,  // 29: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
-	50, // 30: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
-	28, // 31: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
-	50, // 32: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
-	3,  // 33: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
-	49, // 34: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	49, // 35: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
-	43, // 36: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
-	49, // 37: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
-	51, // 38: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
-	49, // 39: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
-	46, // 40: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
-	13, // 41: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
-	20, // 42: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
-	24, // 43: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
-	26, // 44: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
-	29, // 45: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
-	31, // 46: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
-	33, // 47: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
-	35, // 48: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
-	37, // 49: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
-	39, // 50: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
-	41, // 51: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
-	5,  // 52: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
-	7,  // 53: bhnode.v1.Node.Reload:input_type -> bhnode.v1.ReloadRequest
-	11, // 54: bhnode.v1.Node.AbandonReload:input_type -> bhnode.v1.AbandonReloadRequest
-	44, // 55: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
-	47, // 56: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
-	14, // 57: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
-	21, // 58: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
-	25, // 59: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
-	27, // 60: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
-	30, // 61: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
-	32, // 62: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
-	34, // 63: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
-	36, // 64: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
-	38, // 65: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
-	40, // 66: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
-	42, // 67: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
-	6,  // 68: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
-	8,  // 69: bhnode.v1.Node.Reload:output_type -> bhnode.v1.ReloadResponse
-	12, // 70: bhnode.v1.Node.AbandonReload:output_type -> bhnode.v1.AbandonReloadResponse
-	45, // 71: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
-	48, // 72: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
-	57, // [57:73] is the sub-list for method output_type
-	41, // [41:57] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	28, // 25: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
+	26, // 26: bhnode.v1.WatchStatusResponse.machine:type_name -> bhnode.v1.Machine
+	29, // 27: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
+	4,  // 28: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
+	1,  // 29: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
+	2,  // 30: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
+	51, // 31: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
+	29, // 32: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
+	51, // 33: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
+	3,  // 34: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
+	50, // 35: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	50, // 36: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
+	44, // 37: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
+	50, // 38: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
+	52, // 39: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
+	50, // 40: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
+	47, // 41: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
+	13, // 42: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
+	20, // 43: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
+	24, // 44: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
+	27, // 45: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
+	30, // 46: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
+	32, // 47: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
+	34, // 48: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
+	36, // 49: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
+	38, // 50: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
+	40, // 51: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
+	42, // 52: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
+	5,  // 53: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
+	7,  // 54: bhnode.v1.Node.Reload:input_type -> bhnode.v1.ReloadRequest
+	11, // 55: bhnode.v1.Node.AbandonReload:input_type -> bhnode.v1.AbandonReloadRequest
+	45, // 56: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
+	48, // 57: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
+	14, // 58: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
+	21, // 59: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
+	25, // 60: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
+	28, // 61: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
+	31, // 62: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
+	33, // 63: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
+	35, // 64: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
+	37, // 65: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
+	39, // 66: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
+	41, // 67: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
+	43, // 68: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
+	6,  // 69: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
+	8,  // 70: bhnode.v1.Node.Reload:output_type -> bhnode.v1.ReloadResponse
+	12, // 71: bhnode.v1.Node.AbandonReload:output_type -> bhnode.v1.AbandonReloadResponse
+	46, // 72: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
+	49, // 73: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
+	58, // [58:74] is the sub-list for method output_type
+	42, // [42:58] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_bhnode_v1_node_proto_init() }
@@ -3692,16 +3870,17 @@ func file_bhnode_v1_node_proto_init() {
 	file_bhnode_v1_node_proto_msgTypes[10].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[11].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[12].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[23].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[39].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[42].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[21].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[24].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[40].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[43].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bhnode_v1_node_proto_rawDesc), len(file_bhnode_v1_node_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   44,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
