@@ -54,8 +54,9 @@ func (n *Node) look(ctx context.Context) (*metrics.Snapshot, error) {
 
 func (n *nodeContext) measured(v supervision.View, now time.Time) metrics.Service {
 	svc := n.services.get(v.ID)
-	s := metrics.Service{Name: string(v.ID), State: string(v.State), Wanted: v.Wanted, Healthy: v.State == supervision.StateRunning}
-	s.Good = s.Healthy || v.State == supervision.StateCompleted
+	s := metrics.Service{Name: string(v.ID), State: string(v.State), Wanted: v.Wanted}
+	s.Healthy = v.State == supervision.StateRunning || v.State == supervision.StateCompleted
+	s.MemoryLimit = uint64(max(svc.Spec.Limits.MemoryMB, 0)) << 20 //nolint:gosec // it is positive
 	var u *inUse
 	if u, s.Totals = svc.tally.show(v.Incarnation); u != nil {
 		s.Sample = &u.Sample

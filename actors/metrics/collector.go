@@ -30,10 +30,10 @@ type Service struct {
 	Name   string
 	State  string
 	Wanted bool
-	// Good: it is as one that is wanted should be.
-	Good    bool
-	Healthy bool
-	Uptime  *time.Duration // nil: it does not run
+	// Healthy: it is as one that is wanted should be; what has completed is.
+	Healthy     bool
+	Uptime      *time.Duration // nil: it does not run
+	MemoryLimit uint64         // bytes; 0: none
 
 	// Sample is what it uses, nil if it was never looked at, or does not run.
 	Sample *Sample
@@ -77,26 +77,27 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	processesDesc = desc("blackhole_processes", "Services of the node, by state.", "state")
-	compatDesc    = desc("blackhole_processes_total", "Services of the node.")
-	cpuDesc       = desc(process+"cpu_percent", "Share of one processor that the service used between the last two samples.", "service")
-	memoryDesc    = desc(process+"memory_bytes", "Memory of the service: what its group is charged with less what can be dropped, or what is resident.", "service")
-	uptimeDesc    = desc(process+"uptime_seconds", "Time since the service was started.", "service")
-	cpuTotalDesc  = desc(process+"cpu_seconds_total", "Processor time that the service has used, all its lives together.", "service")
-	virtualDesc   = desc(process+"virtual_memory_bytes", "Address space of the service.", "service")
-	threadsDesc   = desc(process+"threads", "Threads of the service.", "service")
-	filesDesc     = desc(process+"open_files", "Descriptors that the service has open.", "service")
-	connsDesc     = desc(process+"connections", "TCP and UDP sockets of the service, sampled every minute.", "service")
-	readDesc      = desc(process+"io_read_bytes_total", "Bytes that the service has read from disks.", "service")
-	writtenDesc   = desc(process+"io_write_bytes_total", "Bytes that the service has written to disks.", "service")
-	oomDesc       = desc(process+"oom_kills_total", "Processes of the service that the kernel killed for want of memory.", "service")
-	throttledDesc = desc(process+"cpu_throttled_seconds_total", "Time that the service had to wait since it had used up its share of processors.", "service")
-	healthyDesc   = desc(process+"healthy", "Whether the service is healthy.", "service")
-	linesDesc     = desc(process+"log_lines_total", "Lines that the service has written.", "service", "stream")
-	droppedDesc   = desc(process+"log_dropped_total", "Lines of the service that were lost since the disk could not take them.", "service")
-	windowDesc    = desc(supervisor+"restarts_in_window", "Restarts that count against the limit of the supervisor now.", "supervisor")
-	limitDesc     = desc(supervisor+"restart_limit", "Restarts within its window that the supervisor allows.", "supervisor")
-	mailboxDesc   = desc("bhnode_actor_mailbox_messages", "Messages that wait to be heard, by kind of actor.", "actor")
+	processesDesc   = desc("blackhole_processes", "Services of the node, by state.", "state")
+	compatDesc      = desc("blackhole_processes_total", "Services of the node.")
+	cpuDesc         = desc(process+"cpu_percent", "Share of one processor that the service used between the last two samples.", "service")
+	memoryDesc      = desc(process+"memory_bytes", "Memory of the service: what its group is charged with less what can be dropped, or what is resident.", "service")
+	memoryLimitDesc = desc(process+"memory_limit_bytes", "Memory that the service may use, as configured.", "service")
+	uptimeDesc      = desc(process+"uptime_seconds", "Time since the service was started.", "service")
+	cpuTotalDesc    = desc(process+"cpu_seconds_total", "Processor time that the service has used, all its lives together.", "service")
+	virtualDesc     = desc(process+"virtual_memory_bytes", "Address space of the service.", "service")
+	threadsDesc     = desc(process+"threads", "Threads of the service.", "service")
+	filesDesc       = desc(process+"open_files", "Descriptors that the service has open.", "service")
+	connsDesc       = desc(process+"connections", "TCP and UDP sockets of the service, sampled every minute.", "service")
+	readDesc        = desc(process+"io_read_bytes_total", "Bytes that the service has read from disks.", "service")
+	writtenDesc     = desc(process+"io_write_bytes_total", "Bytes that the service has written to disks.", "service")
+	oomDesc         = desc(process+"oom_kills_total", "Processes of the service that the kernel killed for want of memory.", "service")
+	throttledDesc   = desc(process+"cpu_throttled_seconds_total", "Time that the service had to wait since it had used up its share of processors.", "service")
+	healthyDesc     = desc(process+"healthy", "Whether a service that is wanted is healthy, or has completed.", "service")
+	linesDesc       = desc(process+"log_lines_total", "Lines that the service has written.", "service", "stream")
+	droppedDesc     = desc(process+"log_dropped_total", "Lines of the service that were lost since the disk could not take them.", "service")
+	windowDesc      = desc(supervisor+"restarts_in_window", "Restarts that count against the limit of the supervisor now.", "supervisor")
+	limitDesc       = desc(supervisor+"restart_limit", "Restarts within its window that the supervisor allows.", "supervisor")
+	mailboxDesc     = desc("bhnode_actor_mailbox_messages", "Messages that wait to be heard, by kind of actor.", "actor")
 )
 
 // Describe implements prometheus.Collector: what is collected depends on the node.
@@ -143,11 +144,16 @@ func senders(out chan<- prometheus.Metric) (gauge, counter sender) {
 
 func collectService(out chan<- prometheus.Metric, s *Service) {
 	gauge, counter := senders(out)
-	healthy := 0.0
-	if s.Healthy {
-		healthy = 1
+	if s.Wanted {
+		healthy := 0.0
+		if s.Healthy {
+			healthy = 1
+		}
+		gauge(healthyDesc, healthy, s.Name)
 	}
-	gauge(healthyDesc, healthy, s.Name)
+	if s.MemoryLimit > 0 {
+		gauge(memoryLimitDesc, float64(s.MemoryLimit), s.Name)
+	}
 	if s.Uptime != nil {
 		gauge(uptimeDesc, s.Uptime.Seconds(), s.Name)
 	}

@@ -68,7 +68,7 @@ func healthChecks(s *Snapshot) []check {
 	var checks []check
 	for i := range s.Services {
 		if v := &s.Services[i]; v.Wanted {
-			c := check{Name: v.Name, OK: v.Good}
+			c := check{Name: v.Name, OK: v.Healthy}
 			if !c.OK {
 				c.Why = v.State
 			}

@@ -19,7 +19,7 @@ func everything() *Snapshot {
 		States: map[string]int{"running": 1, "failed": 1},
 		Services: []Service{
 			{
-				Name: "db", State: "running", Wanted: true, Good: true, Healthy: true, Uptime: new(90 * time.Second),
+				Name: "db", State: "running", Wanted: true, Healthy: true, Uptime: new(90 * time.Second), MemoryLimit: 2 << 20,
 				Sample: &Sample{CPUPercent: new(12.5), Memory: 1 << 20, Virtual: 1 << 30, Threads: 3, Files: 7, Connections: new(uint64(2))},
 				Totals: Totals{
 					CPU: 1500 * time.Millisecond, Read: 10, Written: 20, OOMKills: 1, Throttled: time.Second,
@@ -82,6 +82,7 @@ func TestEverythingIsTold(t *testing.T) {
 		`blackhole_process_uptime_seconds{service="db"} 90`,
 		`blackhole_process_cpu_seconds_total{service="db"} 1.5`,
 		`blackhole_process_virtual_memory_bytes{service="db"} 1.073741824e+09`,
+		`blackhole_process_memory_limit_bytes{service="db"} 2.097152e+06`,
 		`blackhole_process_threads{service="db"} 3`,
 		`blackhole_process_open_files{service="db"} 7`,
 		`blackhole_process_connections{service="db"} 2`,
@@ -137,7 +138,7 @@ func TestHealthEndpoints(t *testing.T) {
 	hung := func(context.Context) (*Snapshot, error) { return nil, errors.New("it does not answer") }
 	mended := func(context.Context) (*Snapshot, error) {
 		s := everything()
-		s.Services[1].Good = true
+		s.Services[1].Healthy = true
 		return s, nil
 	}
 	for _, tc := range []struct {

@@ -34,6 +34,7 @@ type node struct {
 	tty     *os.File            // its controlling terminal, nil: none
 	prints  *os.File            // where it prints instead of stdout and stderr
 	program string              // the bhnode that is run, "": the one under test
+	metrics string              // its part of the configuration, "": none are served
 	under   []string            // the program that runs bhnode, nil: none
 	as      *syscall.Credential // who runs it, nil: who runs the tests
 	tools   *syscall.Credential // who runs its commands, nil: as
@@ -81,7 +82,8 @@ func newDefaultNode(t *testing.T) *node {
 // configure writes the configuration of the next run.
 func (n *node) configure(text string, nodeKeys ...string) {
 	n.t.Helper()
-	head := fmt.Sprintf("node: {%s}\nmetrics: {listen: \"\"}\n", strings.Join(append([]string{"name: " + n.name}, nodeKeys...), ", "))
+	head := fmt.Sprintf("node: {%s}\nmetrics: {%s}\n",
+		strings.Join(append([]string{"name: " + n.name}, nodeKeys...), ", "), cmp.Or(n.metrics, `listen: ""`))
 	if err := os.WriteFile(n.config, []byte(n.fill(head+text)), 0o600); err != nil {
 		n.t.Fatal(err)
 	}
