@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"google.golang.org/grpc"
@@ -99,20 +98,23 @@ func (s *Control) GetTree(ctx context.Context, _ *bhnodev1.GetTreeRequest) (*bhn
 
 // StartServices implements the API.
 func (s *Control) StartServices(ctx context.Context, r *bhnodev1.StartServicesRequest) (*bhnodev1.StartServicesResponse, error) {
-	err := s.operate(ctx, operate{op: supervision.OpStart, ids: ids(r.GetNames()), all: r.GetAll(), noWait: r.GetNoWait()})
-	return &bhnodev1.StartServicesResponse{}, err
+	m := operate{op: supervision.OpStart, ids: ids(r.GetNames()), all: r.GetAll(), noWait: r.GetNoWait()}
+	what, err := s.operateOrForetell(ctx, m, r.GetDryRun())
+	return &bhnodev1.StartServicesResponse{Consequence: what}, err
 }
 
 // StopServices implements the API.
 func (s *Control) StopServices(ctx context.Context, r *bhnodev1.StopServicesRequest) (*bhnodev1.StopServicesResponse, error) {
-	err := s.operate(ctx, operate{op: supervision.OpStop, ids: ids(r.GetNames()), all: r.GetAll(), only: r.GetOnly(), noWait: r.GetNoWait()})
-	return &bhnodev1.StopServicesResponse{}, err
+	m := operate{op: supervision.OpStop, ids: ids(r.GetNames()), all: r.GetAll(), only: r.GetOnly(), noWait: r.GetNoWait()}
+	what, err := s.operateOrForetell(ctx, m, r.GetDryRun())
+	return &bhnodev1.StopServicesResponse{Consequence: what}, err
 }
 
 // RestartServices implements the API.
 func (s *Control) RestartServices(ctx context.Context, r *bhnodev1.RestartServicesRequest) (*bhnodev1.RestartServicesResponse, error) {
-	err := s.operate(ctx, operate{op: supervision.OpRestart, ids: ids(r.GetNames()), only: r.GetOnly(), noWait: r.GetNoWait()})
-	return &bhnodev1.RestartServicesResponse{}, err
+	m := operate{op: supervision.OpRestart, ids: ids(r.GetNames()), only: r.GetOnly(), noWait: r.GetNoWait()}
+	what, err := s.operateOrForetell(ctx, m, r.GetDryRun())
+	return &bhnodev1.RestartServicesResponse{Consequence: what}, err
 }
 
 // PauseSupervisor implements the API.
@@ -190,54 +192,6 @@ func (s *Control) Reload(ctx context.Context, r *bhnodev1.ReloadRequest) (*bhnod
 func (s *Control) AbandonReload(ctx context.Context, _ *bhnodev1.AbandonReloadRequest) (*bhnodev1.AbandonReloadResponse, error) {
 	reloading, err := s.node.Abandon(ctx, who(ctx), "reload --abandon", "was called off by "+who(ctx))
 	return &bhnodev1.AbandonReloadResponse{Reloading: reloading}, toStatus(err)
-}
-
-// operate sends an operator's command to root and waits for its answer.
-func (s *Control) operate(ctx context.Context, m operate) error {
-	if len(m.ids) == 0 && !m.all {
-		return status.Error(codes.InvalidArgument, "no service is named")
-	}
-	for _, id := range m.ids {
-		if id == "" {
-			return status.Error(codes.InvalidArgument, "a name is empty")
-		}
-		if svc := s.node.services.get(id); svc != nil && !svc.Enabled {
-			return status.Errorf(codes.FailedPrecondition, "%s is disabled in the configuration", id)
-		}
-	}
-	m.who, m.text = who(ctx), m.words()
-	err, gone := ask(ctx, s.node.root, func(reply chan<- error) any {
-		m.reply = reply
-		return m
-	})
-	return toStatus(errors.Join(gone, err))
-}
-
-// words is the command as it would be typed.
-func (m operate) words() string {
-	verb := map[supervision.Operation]string{
-		supervision.OpStart: "start", supervision.OpStop: "stop", supervision.OpRestart: "restart",
-		supervision.OpPause: "pause", supervision.OpResume: "resume",
-	}[m.op]
-	words := []string{verb}
-	for _, id := range m.ids {
-		words = append(words, string(id))
-	}
-	if m.all {
-		words = append(words, "--all")
-	}
-	if m.only {
-		words = append(words, "--only")
-	}
-	return strings.Join(words, " ")
-}
-
-func ids(names []string) []supervision.ChildID {
-	out := make([]supervision.ChildID, len(names))
-	for i, n := range names {
-		out[i] = supervision.ChildID(n)
-	}
-	return out
 }
 
 // toStatus gives an error the code that the client's exit code is made from.

@@ -18,6 +18,8 @@ import (
 type (
 	// askSnapshot wants the tree as supervision sees it.
 	askSnapshot struct{ reply chan<- []supervision.View }
+	// askMemory wants all that supervision knows.
+	askMemory struct{ reply chan<- supervision.Memory }
 	// operate is an operator's command.
 	operate struct {
 		op     supervision.Operation

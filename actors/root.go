@@ -70,6 +70,9 @@ func (r *rootActor) Receive(c actor.Context) {
 		r.step(c, supervision.KillAll{Cause: m.cause})
 	case askSnapshot:
 		m.reply <- r.machine.Snapshot(time.Now())
+	case askMemory:
+		mem, _ := r.machine.Memory()
+		m.reply <- mem
 	case operate:
 		r.operate(c, m)
 	case manage:

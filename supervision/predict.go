@@ -56,19 +56,20 @@ func PredictBoot(t *Tree, o Options) [][]ChildID {
 
 // forecast carries commands out in virtual time.
 type forecast struct {
-	m       *Machine
-	id      ChildID // whose end is predicted
-	now     time.Time
-	due     []duty // by time
-	alive   map[ChildID]uint64
-	touched map[ChildID]bool
-	stops   waves
-	starts  waves
-	gaveUp  []ChildID
-	ended   bool
-	last    uint64 // the incarnation of id that ended last
-	delay   time.Duration
-	counter View
+	m        *Machine
+	id       ChildID // whose end is predicted
+	now      time.Time
+	due      []duty // by time
+	alive    map[ChildID]uint64
+	touched  map[ChildID]bool
+	stops    waves
+	starts   waves
+	gaveUp   []ChildID
+	ended    bool
+	last     uint64 // the incarnation of id that ended last
+	delay    time.Duration
+	counter  View
+	answered func(Reply) // nil: nobody waits for one
 }
 
 // duty is something that is due.
@@ -158,7 +159,11 @@ func (f *forecast) carryOut(cmd Command) {
 		if c.Type == SupervisorGaveUp {
 			f.gaveUp = append(f.gaveUp, c.Supervisor)
 		}
-	case AdoptChild, KillChild, Reply, Held, Booted, Report, Managed, SupervisorState, ChildJoined, ChildLeft, RolledOut:
+	case Reply:
+		if f.answered != nil {
+			f.answered(c)
+		}
+	case AdoptChild, KillChild, Held, Booted, Report, Managed, SupervisorState, ChildJoined, ChildLeft, RolledOut:
 	}
 }
 

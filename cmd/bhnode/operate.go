@@ -22,14 +22,16 @@ type operation struct {
 	all     bool
 	only    bool
 	noWait  bool
+	dryRun  bool
 	timeout time.Duration
-	call    func(context.Context, *client.Client, *operation) error
+	// call asks the node; with dryRun it says what that would bring about.
+	call func(context.Context, *client.Client, *operation) (*bhnodev1.Consequence, error)
 }
 
 func newStartCommand(a *app) *cobra.Command {
-	op := &operation{verb: "start", call: func(ctx context.Context, node *client.Client, op *operation) error {
-		_, err := node.StartServices(ctx, &bhnodev1.StartServicesRequest{Names: op.names, All: op.all, NoWait: op.noWait})
-		return err
+	op := &operation{verb: "start", call: func(ctx context.Context, node *client.Client, op *operation) (*bhnodev1.Consequence, error) {
+		out, err := node.StartServices(ctx, &bhnodev1.StartServicesRequest{Names: op.names, All: op.all, NoWait: op.noWait, DryRun: op.dryRun})
+		return out.GetConsequence(), err
 	}}
 	cmd := a.operationCommand(op, "start [--all | --services=a,b | NAME...]", "Starts services, and what they need")
 	cmd.Long = `Starts services or all below a supervisor, lifts holds on them and on what they
@@ -42,9 +44,9 @@ node running it starts one detached.`
 }
 
 func newStopCommand(a *app) *cobra.Command {
-	op := &operation{verb: "stop", call: func(ctx context.Context, node *client.Client, op *operation) error {
-		_, err := node.StopServices(ctx, &bhnodev1.StopServicesRequest{Names: op.names, All: op.all, Only: op.only, NoWait: op.noWait})
-		return err
+	op := &operation{verb: "stop", call: func(ctx context.Context, node *client.Client, op *operation) (*bhnodev1.Consequence, error) {
+		out, err := node.StopServices(ctx, &bhnodev1.StopServicesRequest{Names: op.names, All: op.all, Only: op.only, NoWait: op.noWait, DryRun: op.dryRun})
+		return out.GetConsequence(), err
 	}}
 	cmd := a.operationCommand(op, "stop [--all | --services=a,b | NAME...]", "Stops services and what depends on them, and holds them")
 	cmd.Long = `Stops services or all below a supervisor, what depends on them first, and
@@ -58,9 +60,9 @@ node, until "bhnode start".`
 }
 
 func newRestartCommand(a *app) *cobra.Command {
-	op := &operation{verb: "restart", call: func(ctx context.Context, node *client.Client, op *operation) error {
-		_, err := node.RestartServices(ctx, &bhnodev1.RestartServicesRequest{Names: op.names, Only: op.only, NoWait: op.noWait})
-		return err
+	op := &operation{verb: "restart", call: func(ctx context.Context, node *client.Client, op *operation) (*bhnodev1.Consequence, error) {
+		out, err := node.RestartServices(ctx, &bhnodev1.RestartServicesRequest{Names: op.names, Only: op.only, NoWait: op.noWait, DryRun: op.dryRun})
+		return out.GetConsequence(), err
 	}}
 	cmd := a.operationCommand(op, "restart NAME...", "Restarts services and what depends on them, in order")
 	cmd.Long = `Restarts services or all below a supervisor: what depends on them stops first
@@ -100,12 +102,16 @@ func (a *app) operationCommand(op *operation, use, short string) *cobra.Command 
 		flags.StringSliceVar(&op.names, "services", nil, "services by `name`, separated by commas")
 		_ = cmd.RegisterFlagCompletionFunc("services", a.completeNames(0, services))
 	}
+	flags.BoolVar(&op.dryRun, "dry-run", false, "only say who would stop and start, in order")
 	flags.BoolVar(&op.noWait, "no-wait", false, "do not wait until it is done")
 	flags.DurationVar(&op.timeout, "timeout", 0, "stop waiting after this `time`; the work goes on")
 	return cmd
 }
 
 func (a *app) operate(ctx context.Context, op *operation) error {
+	if op.dryRun {
+		return a.withNode(ctx, func(ctx context.Context, node *client.Client) error { return a.foretell(ctx, node, op) })
+	}
 	ctx, stop := endAfter(ctx, op.timeout, context.DeadlineExceeded)
 	defer stop()
 	err := a.withNode(ctx, func(ctx context.Context, node *client.Client) error {
@@ -138,6 +144,35 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
+// consequenceJSON is `stop --dry-run -o json`, and what goes with it.
+type consequenceJSON struct {
+	Stop  [][]string `json:"stop"`
+	Start [][]string `json:"start"`
+}
+
+// foretell says what a command would bring about.
+func (a *app) foretell(ctx context.Context, node *client.Client, op *operation) error {
+	what, err := query(ctx, func(ctx context.Context) (*bhnodev1.Consequence, error) { return op.call(ctx, node, op) })
+	if err != nil {
+		return err
+	}
+	stops, starts := namesIn(what.GetStops()), namesIn(what.GetStarts())
+	if a.json() {
+		return printJSON(a.out, consequenceJSON{stops, starts})
+	}
+	a.wave("stops", stops)
+	a.wave("starts", starts)
+	return nil
+}
+
+func namesIn(waves []*bhnodev1.Wave) [][]string {
+	out := make([][]string, len(waves))
+	for i, w := range waves {
+		out[i] = w.GetServices()
+	}
+	return out
+}
+
 // carryOut asks the node, waits, and tells what became of the services.
 func (a *app) carryOut(ctx context.Context, node *client.Client, op *operation) error {
 	before, err := getStatus(ctx, node)
@@ -145,7 +180,7 @@ func (a *app) carryOut(ctx context.Context, node *client.Client, op *operation) 
 		return waitError(ctx, op, err)
 	}
 	done := a.progress(ctx, node, op.noWait)
-	err = op.call(ctx, node, op)
+	_, err = op.call(ctx, node, op)
 	done()
 	if err != nil {
 		return waitError(ctx, op, err)

@@ -100,19 +100,19 @@ type forecast struct {
 // whatif prints a prediction for people.
 func (a *app) whatif(f forecast) {
 	a.out.printf("%s\n", a.out.paint(styleBold, f.headline()))
-	a.wave("stops", f.Stop)
-	a.wave("starts", f.Start)
-	a.wave("untouched", [][]supervision.ChildID{f.Untouched})
+	a.wave("stops", waveNames(f.Stop))
+	a.wave("starts", waveNames(f.Start))
+	a.wave("untouched", [][]string{childNames(f.Untouched)})
 	for _, line := range slices.Concat(f.consequence(), f.limit()) {
 		a.out.printf("  %s\n", line)
 	}
 }
 
 // wave prints lists of services, one line for each that stop or start together.
-func (a *app) wave(what string, waves [][]supervision.ChildID) {
+func (a *app) wave(what string, waves [][]string) {
 	lines := make([]string, len(waves))
 	for i, wave := range waves {
-		lines[i] = strings.Join(childNames(wave), ", ")
+		lines[i] = safeText(strings.Join(wave, ", "))
 	}
 	if len(slices.Concat(waves...)) == 0 {
 		lines = []string{"nobody"}

@@ -2259,18 +2259,73 @@ func (x *TreeNode) GetReason() Reason {
 	return Reason_REASON_UNSPECIFIED
 }
 
+// Consequence is what a command brings about: the services of one wave stop, or start,
+// together.
+type Consequence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stops         []*Wave                `protobuf:"bytes,1,rep,name=stops,proto3" json:"stops,omitempty"`
+	Starts        []*Wave                `protobuf:"bytes,2,rep,name=starts,proto3" json:"starts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Consequence) Reset() {
+	*x = Consequence{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Consequence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Consequence) ProtoMessage() {}
+
+func (x *Consequence) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Consequence.ProtoReflect.Descriptor instead.
+func (*Consequence) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Consequence) GetStops() []*Wave {
+	if x != nil {
+		return x.Stops
+	}
+	return nil
+}
+
+func (x *Consequence) GetStarts() []*Wave {
+	if x != nil {
+		return x.Starts
+	}
+	return nil
+}
+
 type StartServicesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"` // services or supervisors
 	All           bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
 	NoWait        bool                   `protobuf:"varint,3,opt,name=no_wait,json=noWait,proto3" json:"no_wait,omitempty"`
+	DryRun        bool                   `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // only say what it would bring about
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StartServicesRequest) Reset() {
 	*x = StartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2282,7 +2337,7 @@ func (x *StartServicesRequest) String() string {
 func (*StartServicesRequest) ProtoMessage() {}
 
 func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2295,7 +2350,7 @@ func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesRequest.ProtoReflect.Descriptor instead.
 func (*StartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StartServicesRequest) GetNames() []string {
@@ -2319,15 +2374,23 @@ func (x *StartServicesRequest) GetNoWait() bool {
 	return false
 }
 
+func (x *StartServicesRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
 type StartServicesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Consequence   *Consequence           `protobuf:"bytes,1,opt,name=consequence,proto3" json:"consequence,omitempty"` // of a dry run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StartServicesResponse) Reset() {
 	*x = StartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2339,7 +2402,7 @@ func (x *StartServicesResponse) String() string {
 func (*StartServicesResponse) ProtoMessage() {}
 
 func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2352,7 +2415,14 @@ func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesResponse.ProtoReflect.Descriptor instead.
 func (*StartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *StartServicesResponse) GetConsequence() *Consequence {
+	if x != nil {
+		return x.Consequence
+	}
+	return nil
 }
 
 type StopServicesRequest struct {
@@ -2361,13 +2431,14 @@ type StopServicesRequest struct {
 	All           bool                   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
 	Only          bool                   `protobuf:"varint,3,opt,name=only,proto3" json:"only,omitempty"`
 	NoWait        bool                   `protobuf:"varint,4,opt,name=no_wait,json=noWait,proto3" json:"no_wait,omitempty"`
+	DryRun        bool                   `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // only say what it would bring about
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StopServicesRequest) Reset() {
 	*x = StopServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2379,7 +2450,7 @@ func (x *StopServicesRequest) String() string {
 func (*StopServicesRequest) ProtoMessage() {}
 
 func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2392,7 +2463,7 @@ func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesRequest.ProtoReflect.Descriptor instead.
 func (*StopServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StopServicesRequest) GetNames() []string {
@@ -2423,15 +2494,23 @@ func (x *StopServicesRequest) GetNoWait() bool {
 	return false
 }
 
+func (x *StopServicesRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
 type StopServicesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Consequence   *Consequence           `protobuf:"bytes,1,opt,name=consequence,proto3" json:"consequence,omitempty"` // of a dry run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StopServicesResponse) Reset() {
 	*x = StopServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2443,7 +2522,7 @@ func (x *StopServicesResponse) String() string {
 func (*StopServicesResponse) ProtoMessage() {}
 
 func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2456,7 +2535,14 @@ func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesResponse.ProtoReflect.Descriptor instead.
 func (*StopServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *StopServicesResponse) GetConsequence() *Consequence {
+	if x != nil {
+		return x.Consequence
+	}
+	return nil
 }
 
 type RestartServicesRequest struct {
@@ -2464,13 +2550,14 @@ type RestartServicesRequest struct {
 	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
 	Only          bool                   `protobuf:"varint,2,opt,name=only,proto3" json:"only,omitempty"`
 	NoWait        bool                   `protobuf:"varint,3,opt,name=no_wait,json=noWait,proto3" json:"no_wait,omitempty"`
+	DryRun        bool                   `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // only say what it would bring about
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RestartServicesRequest) Reset() {
 	*x = RestartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2482,7 +2569,7 @@ func (x *RestartServicesRequest) String() string {
 func (*RestartServicesRequest) ProtoMessage() {}
 
 func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2495,7 +2582,7 @@ func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesRequest.ProtoReflect.Descriptor instead.
 func (*RestartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RestartServicesRequest) GetNames() []string {
@@ -2519,15 +2606,23 @@ func (x *RestartServicesRequest) GetNoWait() bool {
 	return false
 }
 
+func (x *RestartServicesRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
 type RestartServicesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Consequence   *Consequence           `protobuf:"bytes,1,opt,name=consequence,proto3" json:"consequence,omitempty"` // of a dry run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RestartServicesResponse) Reset() {
 	*x = RestartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +2634,7 @@ func (x *RestartServicesResponse) String() string {
 func (*RestartServicesResponse) ProtoMessage() {}
 
 func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +2647,14 @@ func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesResponse.ProtoReflect.Descriptor instead.
 func (*RestartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RestartServicesResponse) GetConsequence() *Consequence {
+	if x != nil {
+		return x.Consequence
+	}
+	return nil
 }
 
 type PauseSupervisorRequest struct {
@@ -2564,7 +2666,7 @@ type PauseSupervisorRequest struct {
 
 func (x *PauseSupervisorRequest) Reset() {
 	*x = PauseSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2576,7 +2678,7 @@ func (x *PauseSupervisorRequest) String() string {
 func (*PauseSupervisorRequest) ProtoMessage() {}
 
 func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2589,7 +2691,7 @@ func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PauseSupervisorRequest) GetName() string {
@@ -2607,7 +2709,7 @@ type PauseSupervisorResponse struct {
 
 func (x *PauseSupervisorResponse) Reset() {
 	*x = PauseSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2721,7 @@ func (x *PauseSupervisorResponse) String() string {
 func (*PauseSupervisorResponse) ProtoMessage() {}
 
 func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2734,7 @@ func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 type ResumeSupervisorRequest struct {
@@ -2644,7 +2746,7 @@ type ResumeSupervisorRequest struct {
 
 func (x *ResumeSupervisorRequest) Reset() {
 	*x = ResumeSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2656,7 +2758,7 @@ func (x *ResumeSupervisorRequest) String() string {
 func (*ResumeSupervisorRequest) ProtoMessage() {}
 
 func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2669,7 +2771,7 @@ func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ResumeSupervisorRequest) GetName() string {
@@ -2687,7 +2789,7 @@ type ResumeSupervisorResponse struct {
 
 func (x *ResumeSupervisorResponse) Reset() {
 	*x = ResumeSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2699,7 +2801,7 @@ func (x *ResumeSupervisorResponse) String() string {
 func (*ResumeSupervisorResponse) ProtoMessage() {}
 
 func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2712,7 +2814,7 @@ func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 type SignalServiceRequest struct {
@@ -2725,7 +2827,7 @@ type SignalServiceRequest struct {
 
 func (x *SignalServiceRequest) Reset() {
 	*x = SignalServiceRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[35]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2737,7 +2839,7 @@ func (x *SignalServiceRequest) String() string {
 func (*SignalServiceRequest) ProtoMessage() {}
 
 func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[35]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2750,7 +2852,7 @@ func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceRequest.ProtoReflect.Descriptor instead.
 func (*SignalServiceRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SignalServiceRequest) GetName() string {
@@ -2776,7 +2878,7 @@ type SignalServiceResponse struct {
 
 func (x *SignalServiceResponse) Reset() {
 	*x = SignalServiceResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[36]
+	mi := &file_bhnode_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +2890,7 @@ func (x *SignalServiceResponse) String() string {
 func (*SignalServiceResponse) ProtoMessage() {}
 
 func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[36]
+	mi := &file_bhnode_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +2903,7 @@ func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceResponse.ProtoReflect.Descriptor instead.
 func (*SignalServiceResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SignalServiceResponse) GetPid() int32 {
@@ -2820,7 +2922,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[37]
+	mi := &file_bhnode_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2832,7 +2934,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[37]
+	mi := &file_bhnode_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2845,7 +2947,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ShutdownRequest) GetNow() bool {
@@ -2863,7 +2965,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[38]
+	mi := &file_bhnode_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2875,7 +2977,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[38]
+	mi := &file_bhnode_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2888,7 +2990,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 // LogEntry is one line of a service.
@@ -2909,7 +3011,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[39]
+	mi := &file_bhnode_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3023,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[39]
+	mi := &file_bhnode_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3036,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -3014,7 +3116,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[40]
+	mi := &file_bhnode_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3026,7 +3128,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[40]
+	mi := &file_bhnode_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3039,7 +3141,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StreamLogsRequest) GetServices() []string {
@@ -3094,7 +3196,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[41]
+	mi := &file_bhnode_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3106,7 +3208,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[41]
+	mi := &file_bhnode_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3119,7 +3221,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StreamLogsResponse) GetEntries() []*LogEntry {
@@ -3155,7 +3257,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[42]
+	mi := &file_bhnode_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3269,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[42]
+	mi := &file_bhnode_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3282,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -3266,7 +3368,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[43]
+	mi := &file_bhnode_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3278,7 +3380,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[43]
+	mi := &file_bhnode_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3291,7 +3393,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StreamEventsRequest) GetNames() []string {
@@ -3338,7 +3440,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[44]
+	mi := &file_bhnode_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3452,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[44]
+	mi := &file_bhnode_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3465,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StreamEventsResponse) GetEvents() []*Event {
@@ -3571,23 +3673,32 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"depends_on\x18\x12 \x03(\tR\tdependsOn\x12\x12\n" +
 	"\x04held\x18\x13 \x01(\bR\x04held\x12)\n" +
 	"\x06reason\x18\x14 \x01(\x0e2\x11.bhnode.v1.ReasonR\x06reasonB\x06\n" +
-	"\x04_pid\"W\n" +
+	"\x04_pid\"]\n" +
+	"\vConsequence\x12%\n" +
+	"\x05stops\x18\x01 \x03(\v2\x0f.bhnode.v1.WaveR\x05stops\x12'\n" +
+	"\x06starts\x18\x02 \x03(\v2\x0f.bhnode.v1.WaveR\x06starts\"p\n" +
 	"\x14StartServicesRequest\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\x12\x17\n" +
-	"\ano_wait\x18\x03 \x01(\bR\x06noWait\"\x17\n" +
-	"\x15StartServicesResponse\"j\n" +
+	"\ano_wait\x18\x03 \x01(\bR\x06noWait\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"Q\n" +
+	"\x15StartServicesResponse\x128\n" +
+	"\vconsequence\x18\x01 \x01(\v2\x16.bhnode.v1.ConsequenceR\vconsequence\"\x83\x01\n" +
 	"\x13StopServicesRequest\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\x12\x12\n" +
 	"\x04only\x18\x03 \x01(\bR\x04only\x12\x17\n" +
-	"\ano_wait\x18\x04 \x01(\bR\x06noWait\"\x16\n" +
-	"\x14StopServicesResponse\"[\n" +
+	"\ano_wait\x18\x04 \x01(\bR\x06noWait\x12\x17\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"P\n" +
+	"\x14StopServicesResponse\x128\n" +
+	"\vconsequence\x18\x01 \x01(\v2\x16.bhnode.v1.ConsequenceR\vconsequence\"t\n" +
 	"\x16RestartServicesRequest\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x12\n" +
 	"\x04only\x18\x02 \x01(\bR\x04only\x12\x17\n" +
-	"\ano_wait\x18\x03 \x01(\bR\x06noWait\"\x19\n" +
-	"\x17RestartServicesResponse\",\n" +
+	"\ano_wait\x18\x03 \x01(\bR\x06noWait\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"S\n" +
+	"\x17RestartServicesResponse\x128\n" +
+	"\vconsequence\x18\x01 \x01(\v2\x16.bhnode.v1.ConsequenceR\vconsequence\",\n" +
 	"\x16PauseSupervisorRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x19\n" +
 	"\x17PauseSupervisorResponse\"-\n" +
@@ -3724,7 +3835,7 @@ func file_bhnode_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_bhnode_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_bhnode_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                   // 0: bhnode.v1.NodeState
 	(ServiceState)(0),                // 1: bhnode.v1.ServiceState
@@ -3756,55 +3867,56 @@ var file_bhnode_v1_node_proto_goTypes = []any{
 	(*GetTreeRequest)(nil),           // 27: bhnode.v1.GetTreeRequest
 	(*GetTreeResponse)(nil),          // 28: bhnode.v1.GetTreeResponse
 	(*TreeNode)(nil),                 // 29: bhnode.v1.TreeNode
-	(*StartServicesRequest)(nil),     // 30: bhnode.v1.StartServicesRequest
-	(*StartServicesResponse)(nil),    // 31: bhnode.v1.StartServicesResponse
-	(*StopServicesRequest)(nil),      // 32: bhnode.v1.StopServicesRequest
-	(*StopServicesResponse)(nil),     // 33: bhnode.v1.StopServicesResponse
-	(*RestartServicesRequest)(nil),   // 34: bhnode.v1.RestartServicesRequest
-	(*RestartServicesResponse)(nil),  // 35: bhnode.v1.RestartServicesResponse
-	(*PauseSupervisorRequest)(nil),   // 36: bhnode.v1.PauseSupervisorRequest
-	(*PauseSupervisorResponse)(nil),  // 37: bhnode.v1.PauseSupervisorResponse
-	(*ResumeSupervisorRequest)(nil),  // 38: bhnode.v1.ResumeSupervisorRequest
-	(*ResumeSupervisorResponse)(nil), // 39: bhnode.v1.ResumeSupervisorResponse
-	(*SignalServiceRequest)(nil),     // 40: bhnode.v1.SignalServiceRequest
-	(*SignalServiceResponse)(nil),    // 41: bhnode.v1.SignalServiceResponse
-	(*ShutdownRequest)(nil),          // 42: bhnode.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 43: bhnode.v1.ShutdownResponse
-	(*LogEntry)(nil),                 // 44: bhnode.v1.LogEntry
-	(*StreamLogsRequest)(nil),        // 45: bhnode.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),       // 46: bhnode.v1.StreamLogsResponse
-	(*Event)(nil),                    // 47: bhnode.v1.Event
-	(*StreamEventsRequest)(nil),      // 48: bhnode.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),     // 49: bhnode.v1.StreamEventsResponse
-	(*timestamppb.Timestamp)(nil),    // 50: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 51: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 52: google.protobuf.Struct
+	(*Consequence)(nil),              // 30: bhnode.v1.Consequence
+	(*StartServicesRequest)(nil),     // 31: bhnode.v1.StartServicesRequest
+	(*StartServicesResponse)(nil),    // 32: bhnode.v1.StartServicesResponse
+	(*StopServicesRequest)(nil),      // 33: bhnode.v1.StopServicesRequest
+	(*StopServicesResponse)(nil),     // 34: bhnode.v1.StopServicesResponse
+	(*RestartServicesRequest)(nil),   // 35: bhnode.v1.RestartServicesRequest
+	(*RestartServicesResponse)(nil),  // 36: bhnode.v1.RestartServicesResponse
+	(*PauseSupervisorRequest)(nil),   // 37: bhnode.v1.PauseSupervisorRequest
+	(*PauseSupervisorResponse)(nil),  // 38: bhnode.v1.PauseSupervisorResponse
+	(*ResumeSupervisorRequest)(nil),  // 39: bhnode.v1.ResumeSupervisorRequest
+	(*ResumeSupervisorResponse)(nil), // 40: bhnode.v1.ResumeSupervisorResponse
+	(*SignalServiceRequest)(nil),     // 41: bhnode.v1.SignalServiceRequest
+	(*SignalServiceResponse)(nil),    // 42: bhnode.v1.SignalServiceResponse
+	(*ShutdownRequest)(nil),          // 43: bhnode.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 44: bhnode.v1.ShutdownResponse
+	(*LogEntry)(nil),                 // 45: bhnode.v1.LogEntry
+	(*StreamLogsRequest)(nil),        // 46: bhnode.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),       // 47: bhnode.v1.StreamLogsResponse
+	(*Event)(nil),                    // 48: bhnode.v1.Event
+	(*StreamEventsRequest)(nil),      // 49: bhnode.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),     // 50: bhnode.v1.StreamEventsResponse
+	(*timestamppb.Timestamp)(nil),    // 51: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 52: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 53: google.protobuf.Struct
 }
 var file_bhnode_v1_node_proto_depIdxs = []int32{
 	9,  // 0: bhnode.v1.ReloadResponse.restarted:type_name -> bhnode.v1.ChangedService
 	9,  // 1: bhnode.v1.ReloadResponse.in_place:type_name -> bhnode.v1.ChangedService
 	10, // 2: bhnode.v1.ReloadResponse.waves:type_name -> bhnode.v1.Wave
-	50, // 3: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
+	51, // 3: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
 	0,  // 4: bhnode.v1.GetNodeResponse.state:type_name -> bhnode.v1.NodeState
-	50, // 5: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
-	50, // 6: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
-	51, // 7: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
+	51, // 5: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
+	51, // 6: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
+	52, // 7: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
 	1,  // 8: bhnode.v1.Service.state:type_name -> bhnode.v1.ServiceState
 	2,  // 9: bhnode.v1.Service.health:type_name -> bhnode.v1.Health
 	15, // 10: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
-	50, // 11: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
-	51, // 12: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
+	51, // 11: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
+	52, // 12: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
 	16, // 13: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
 	3,  // 14: bhnode.v1.Service.reason:type_name -> bhnode.v1.Reason
-	50, // 15: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
+	51, // 15: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
 	19, // 16: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
 	18, // 17: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
-	51, // 18: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
+	52, // 18: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
 	17, // 19: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
 	0,  // 20: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
 	22, // 21: bhnode.v1.GetStatusResponse.isolation:type_name -> bhnode.v1.Isolation
 	23, // 22: bhnode.v1.Isolation.problems:type_name -> bhnode.v1.Problem
-	51, // 23: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
+	52, // 23: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
 	21, // 24: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
 	28, // 25: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
 	26, // 26: bhnode.v1.WatchStatusResponse.machine:type_name -> bhnode.v1.Machine
@@ -3812,54 +3924,59 @@ var file_bhnode_v1_node_proto_depIdxs = []int32{
 	4,  // 28: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
 	1,  // 29: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
 	2,  // 30: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
-	51, // 31: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
+	52, // 31: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
 	29, // 32: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
-	51, // 33: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
+	52, // 33: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
 	3,  // 34: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
-	50, // 35: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	50, // 36: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
-	44, // 37: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
-	50, // 38: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
-	52, // 39: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
-	50, // 40: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
-	47, // 41: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
-	13, // 42: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
-	20, // 43: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
-	24, // 44: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
-	27, // 45: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
-	30, // 46: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
-	32, // 47: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
-	34, // 48: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
-	36, // 49: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
-	38, // 50: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
-	40, // 51: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
-	42, // 52: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
-	5,  // 53: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
-	7,  // 54: bhnode.v1.Node.Reload:input_type -> bhnode.v1.ReloadRequest
-	11, // 55: bhnode.v1.Node.AbandonReload:input_type -> bhnode.v1.AbandonReloadRequest
-	45, // 56: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
-	48, // 57: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
-	14, // 58: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
-	21, // 59: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
-	25, // 60: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
-	28, // 61: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
-	31, // 62: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
-	33, // 63: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
-	35, // 64: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
-	37, // 65: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
-	39, // 66: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
-	41, // 67: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
-	43, // 68: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
-	6,  // 69: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
-	8,  // 70: bhnode.v1.Node.Reload:output_type -> bhnode.v1.ReloadResponse
-	12, // 71: bhnode.v1.Node.AbandonReload:output_type -> bhnode.v1.AbandonReloadResponse
-	46, // 72: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
-	49, // 73: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
-	58, // [58:74] is the sub-list for method output_type
-	42, // [42:58] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	10, // 35: bhnode.v1.Consequence.stops:type_name -> bhnode.v1.Wave
+	10, // 36: bhnode.v1.Consequence.starts:type_name -> bhnode.v1.Wave
+	30, // 37: bhnode.v1.StartServicesResponse.consequence:type_name -> bhnode.v1.Consequence
+	30, // 38: bhnode.v1.StopServicesResponse.consequence:type_name -> bhnode.v1.Consequence
+	30, // 39: bhnode.v1.RestartServicesResponse.consequence:type_name -> bhnode.v1.Consequence
+	51, // 40: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	51, // 41: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
+	45, // 42: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
+	51, // 43: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
+	53, // 44: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
+	51, // 45: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
+	48, // 46: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
+	13, // 47: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
+	20, // 48: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
+	24, // 49: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
+	27, // 50: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
+	31, // 51: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
+	33, // 52: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
+	35, // 53: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
+	37, // 54: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
+	39, // 55: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
+	41, // 56: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
+	43, // 57: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
+	5,  // 58: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
+	7,  // 59: bhnode.v1.Node.Reload:input_type -> bhnode.v1.ReloadRequest
+	11, // 60: bhnode.v1.Node.AbandonReload:input_type -> bhnode.v1.AbandonReloadRequest
+	46, // 61: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
+	49, // 62: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
+	14, // 63: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
+	21, // 64: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
+	25, // 65: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
+	28, // 66: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
+	32, // 67: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
+	34, // 68: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
+	36, // 69: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
+	38, // 70: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
+	40, // 71: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
+	42, // 72: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
+	44, // 73: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
+	6,  // 74: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
+	8,  // 75: bhnode.v1.Node.Reload:output_type -> bhnode.v1.ReloadResponse
+	12, // 76: bhnode.v1.Node.AbandonReload:output_type -> bhnode.v1.AbandonReloadResponse
+	47, // 77: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
+	50, // 78: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
+	63, // [63:79] is the sub-list for method output_type
+	47, // [47:63] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_bhnode_v1_node_proto_init() }
@@ -3872,15 +3989,15 @@ func file_bhnode_v1_node_proto_init() {
 	file_bhnode_v1_node_proto_msgTypes[12].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[21].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[24].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[40].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[43].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[41].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[44].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bhnode_v1_node_proto_rawDesc), len(file_bhnode_v1_node_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   45,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
