@@ -96,10 +96,16 @@ func (n *fakeNode) GetStatus(_ context.Context, req *bhnodev1.GetStatusRequest) 
 	return out, nil
 }
 
-func (n *fakeNode) WatchStatus(_ *bhnodev1.WatchStatusRequest, out bhnodev1.Node_WatchStatusServer) error {
+func (n *fakeNode) WatchStatus(req *bhnodev1.WatchStatusRequest, out bhnodev1.Node_WatchStatusServer) error {
 	st, _ := n.GetStatus(out.Context(), &bhnodev1.GetStatusRequest{})
-	if err := out.Send(&bhnodev1.WatchStatusResponse{Status: st, Tree: &bhnodev1.GetTreeResponse{Root: n.tree}}); err != nil {
+	now := &bhnodev1.WatchStatusResponse{Status: st, Tree: &bhnodev1.GetTreeResponse{Root: n.tree}}
+	if err := out.Send(now); err != nil {
 		return err
+	}
+	if req.GetUse() { // a rate takes two looks
+		if err := out.Send(used(st, n.tree, 2)); err != nil {
+			return err
+		}
 	}
 	if !n.watchOnce {
 		<-out.Context().Done()
@@ -128,7 +134,14 @@ func (n *fakeNode) StopServices(ctx context.Context, req *bhnodev1.StopServicesR
 }
 
 func (n *fakeNode) RestartServices(ctx context.Context, req *bhnodev1.RestartServicesRequest) (*bhnodev1.RestartServicesResponse, error) {
-	return &bhnodev1.RestartServicesResponse{}, n.do(ctx, req)
+	out := &bhnodev1.RestartServicesResponse{}
+	if req.GetDryRun() {
+		out.Consequence = &bhnodev1.Consequence{
+			Stops:  []*bhnodev1.Wave{{Services: []string{"ledger"}}, {Services: []string{"storage"}}},
+			Starts: []*bhnodev1.Wave{{Services: []string{"storage"}}, {Services: []string{"ledger"}}},
+		}
+	}
+	return out, n.do(ctx, req)
 }
 
 func (n *fakeNode) PauseSupervisor(ctx context.Context, req *bhnodev1.PauseSupervisorRequest) (*bhnodev1.PauseSupervisorResponse, error) {

@@ -28,11 +28,15 @@ type operation struct {
 	call func(context.Context, *client.Client, *operation) (*bhnodev1.Consequence, error)
 }
 
-func newStartCommand(a *app) *cobra.Command {
-	op := &operation{verb: "start", call: func(ctx context.Context, node *client.Client, op *operation) (*bhnodev1.Consequence, error) {
+func startOperation() *operation {
+	return &operation{verb: "start", call: func(ctx context.Context, node *client.Client, op *operation) (*bhnodev1.Consequence, error) {
 		out, err := node.StartServices(ctx, &bhnodev1.StartServicesRequest{Names: op.names, All: op.all, NoWait: op.noWait, DryRun: op.dryRun})
 		return out.GetConsequence(), err
 	}}
+}
+
+func newStartCommand(a *app) *cobra.Command {
+	op := startOperation()
 	cmd := a.operationCommand(op, "start [--all | --services=a,b | NAME...]", "Starts services, and what they need")
 	cmd.Long = `Starts services or all below a supervisor, lifts holds on them and on what they
 need, and clears failures. It waits until they are healthy. With --all and no
@@ -43,11 +47,15 @@ node running it starts one detached.`
 	return cmd
 }
 
-func newStopCommand(a *app) *cobra.Command {
-	op := &operation{verb: "stop", call: func(ctx context.Context, node *client.Client, op *operation) (*bhnodev1.Consequence, error) {
+func stopOperation() *operation {
+	return &operation{verb: "stop", call: func(ctx context.Context, node *client.Client, op *operation) (*bhnodev1.Consequence, error) {
 		out, err := node.StopServices(ctx, &bhnodev1.StopServicesRequest{Names: op.names, All: op.all, Only: op.only, NoWait: op.noWait, DryRun: op.dryRun})
 		return out.GetConsequence(), err
 	}}
+}
+
+func newStopCommand(a *app) *cobra.Command {
+	op := stopOperation()
 	cmd := a.operationCommand(op, "stop [--all | --services=a,b | NAME...]", "Stops services and what depends on them, and holds them")
 	cmd.Long = `Stops services or all below a supervisor, what depends on them first, and
 waits until nothing of them is alive. They stay down, also over a restart of the
@@ -59,11 +67,15 @@ node, until "bhnode start".`
 	return cmd
 }
 
-func newRestartCommand(a *app) *cobra.Command {
-	op := &operation{verb: "restart", call: func(ctx context.Context, node *client.Client, op *operation) (*bhnodev1.Consequence, error) {
+func restartOperation() *operation {
+	return &operation{verb: "restart", call: func(ctx context.Context, node *client.Client, op *operation) (*bhnodev1.Consequence, error) {
 		out, err := node.RestartServices(ctx, &bhnodev1.RestartServicesRequest{Names: op.names, Only: op.only, NoWait: op.noWait, DryRun: op.dryRun})
 		return out.GetConsequence(), err
 	}}
+}
+
+func newRestartCommand(a *app) *cobra.Command {
+	op := restartOperation()
 	cmd := a.operationCommand(op, "restart NAME...", "Restarts services and what depends on them, in order")
 	cmd.Long = `Restarts services or all below a supervisor: what depends on them stops first
 and starts last. It counts against no restart limit, and waits until all are

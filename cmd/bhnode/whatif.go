@@ -118,12 +118,28 @@ func (a *app) wave(what string, waves [][]string) {
 		lines = []string{"nobody"}
 	}
 	for i, line := range lines {
-		label := what
-		if i > 0 {
-			label = "  then"
-		}
-		a.out.printf("  %s  %s\n", a.out.paint(styleDim, fmt.Sprintf("%-9s", label)), line)
+		a.out.printf("  %s  %s\n", a.out.paint(styleDim, fmt.Sprintf("%-9s", waveLabel(what, i))), line)
 	}
+}
+
+// waveLabel stands before the i-th wave.
+func waveLabel(what string, i int) string {
+	if i > 0 {
+		return "  then"
+	}
+	return what
+}
+
+// waveLines are the lines of waves without any colour.
+func waveLines(what string, waves [][]string) []string {
+	lines := []string{}
+	for i, wave := range waves {
+		lines = append(lines, fmt.Sprintf("  %-7s %s", waveLabel(what, i), safeText(strings.Join(wave, ", "))))
+	}
+	if len(waves) == 0 {
+		lines = append(lines, fmt.Sprintf("  %-7s nobody", what))
+	}
+	return lines
 }
 
 func (f forecast) name() string { return string(f.node.Spec.ID) }

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"google.golang.org/protobuf/proto"
+
+	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
+	"github.com/blackhole/bhnode/proto/client"
+)
+
+// used is what a node tells whose services have used so much of everything since it
+// began.
+func used(st *bhnodev1.GetStatusResponse, tree *bhnodev1.TreeNode, looks int) *bhnodev1.WatchStatusResponse {
+	st = proto.CloneOf(st)
+	for _, s := range st.GetServices() {
+		if s.GetName() == "storage" {
+			s.IoReadBytes = new(uint64(looks) << 20)
+			s.MemoryLimitBytes, s.CpuLimitPercent = new(uint64(220<<20)), new(uint32(200))
+			s.Processes, s.RestartsInWindow, s.RestartLimit = 2, 2, 5
+			s.CpuPercent = new(float64(looks) * 30)
+		}
+	}
+	return &bhnodev1.WatchStatusResponse{
+		Status: st, Tree: &bhnodev1.GetTreeResponse{Root: tree},
+		Machine: &bhnodev1.Machine{
+			Processors: 2, Load: 1.25, MemoryBytes: 8 << 30, MemoryAvailableBytes: 6 << 30,
+			CpuPressure: new(2.4), MemoryPressure: new(0.0), IoPressure: new(1.0),
+		},
+	}
+}
+
+// topRig is a full screen that a test types on.
+type topRig struct {
+	*topModel
+	t    *testing.T
+	fake *fakeNode
+	now  time.Time
+}
+
+func newTopRig(t *testing.T, width, height int, look screen) *topRig {
+	t.Helper()
+	fake := troubled()
+	socket, _ := serve(t, fake)
+	node, err := client.Dial(client.Options{Socket: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &topRig{t: t, fake: fake, now: noon}
+	look.size = func() (int, int) { return width, height }
+	a := &app{out: &look, stdio: stdio{now: func() time.Time { return r.now }}}
+	r.topModel = newTopModel(t.Context(), a, node, time.Second)
+	t.Cleanup(func() {
+		r.leave()
+		_ = node.Close()
+	})
+	r.Update(tea.WindowSizeMsg{Width: width, Height: height})
+	return r
+}
+
+// hear has the node tell of its services.
+func (r *topRig) hear(looks int) {
+	r.now = noon.Add(time.Duration(looks) * time.Second)
+	r.Update(topNews{used(&bhnodev1.GetStatusResponse{Node: "alpha", Services: r.fake.services}, r.fake.tree, looks)})
+}
+
+// press types keys: names of keys, or else text.
+func (r *topRig) press(keys ...string) {
+	r.t.Helper()
+	for _, k := range keys {
+		named := map[string]rune{"up": tea.KeyUp, "down": tea.KeyDown, "esc": tea.KeyEscape, "enter": tea.KeyEnter, "backspace": tea.KeyBackspace, "end": tea.KeyEnd, "home": tea.KeyHome}
+		if code, ok := named[k]; ok {
+			r.Update(tea.KeyPressMsg{Code: code})
+			continue
+		}
+		r.Update(tea.KeyPressMsg{Code: []rune(k)[0], Text: k})
+	}
+}
+
+// await takes what the goroutines tell until something is so.
+func (r *topRig) await(what string, so func() bool) {
+	r.t.Helper()
+	late := time.After(10 * time.Second)
+	for !so() {
+		select {
+		case msg := <-r.news:
+			r.Update(msg)
+		case <-late:
+			r.t.Fatalf("not within ten seconds: %s\n%s", what, strings.Join(r.draw(), "\n"))
+		}
+	}
+}
+
+func TestTopScreens(t *testing.T) {
+	colour := screen{tty: true, colour: true, utf8: true}
+	for _, tc := range []struct {
+		name          string
+		width, height int
+		look          screen
+		do            func(r *topRig)
+	}{
+		{"80x24", 80, 24, screen{tty: true, utf8: true}, nil},
+		{"80x24-ascii", 80, 24, screen{tty: true}, nil},
+		{"80x24-colour", 80, 24, colour, nil},
+		{"200x60", 200, 60, screen{tty: true, utf8: true}, nil},
+		{"60x10", 60, 10, screen{tty: true, utf8: true}, func(r *topRig) { r.press("end") }},
+		{"keys", 80, 24, screen{tty: true, utf8: true}, func(r *topRig) { r.press("?") }},
+		{"by-cpu", 120, 24, screen{tty: true, utf8: true}, func(r *topRig) { r.press("s") }},
+		{"filter", 80, 24, screen{tty: true, utf8: true}, func(r *topRig) { r.press("/", "b", "a", "c") }},
+		{"away", 80, 24, screen{tty: true, utf8: true}, func(r *topRig) {
+			r.Update(topAway{"connection refused"})
+			r.now = r.now.Add(7 * time.Second)
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newTopRig(t, tc.width, tc.height, tc.look)
+			r.hear(1)
+			r.hear(2)
+			if tc.do != nil {
+				tc.do(r)
+			}
+			r.pane.lines = []string{"12:02:08.000 identity│ one", "12:02:09.000 identity│ two"}
+			lines := r.draw()
+			if len(lines) != tc.height {
+				t.Errorf("%d lines, want %d", len(lines), tc.height)
+			}
+			golden(t, "top-"+tc.name, strings.ReplaceAll(strings.Join(lines, "\n")+"\n", "\x1b", "␛"))
+		})
+	}
+}
+
+func TestTopSelectsSortsAndFilters(t *testing.T) {
+	r := newTopRig(t, 80, 24, screen{tty: true, utf8: true})
+	r.hear(1)
+	want := func(selected string) {
+		t.Helper()
+		if r.selected != selected {
+			t.Errorf("%s is selected, want %s", r.selected, selected)
+		}
+	}
+	want("identity") // the first service
+	r.press("down", "j")
+	want("storage")
+	r.press("end")
+	want("cache")
+	r.press("home")
+	want("root")
+	r.press("k")
+	want("root")
+	r.press("/", "l", "e", "d")
+	want("ledger")
+	r.press("backspace", "enter", "j", "down")
+	want("ledger")
+	r.press("esc", "s", "home")
+	want("storage") // by cpu
+	r.press("S", "home")
+	want("root")
+}
+
+func TestTopShowsTheLogAndTheEventsOfTheSelected(t *testing.T) {
+	r := newTopRig(t, 80, 24, screen{tty: true, utf8: true})
+	r.hear(1)
+	r.await("the log", func() bool { return len(r.pane.lines) == len(r.fake.entries) })
+	if req, ok := r.fake.last().(*bhnodev1.StreamLogsRequest); !ok || !slices.Equal(req.GetServices(), []string{"identity"}) || !req.GetFollow() {
+		t.Errorf("it asked %v", r.fake.last())
+	}
+	for _, line := range r.pane.lines {
+		if strings.ContainsRune(line, '\x1b') {
+			t.Errorf("an escape reaches the terminal: %q", line)
+		}
+	}
+	r.press("e")
+	r.await("the events", func() bool { return len(r.pane.lines) == len(r.fake.events) })
+	if r.pane.of != "events of identity" {
+		t.Errorf("it shows the %s", r.pane.of)
+	}
+}
+
+func TestTopAsksBeforeItTouchesAnything(t *testing.T) {
+	r := newTopRig(t, 80, 24, screen{tty: true, utf8: true})
+	r.hear(1)
+	dry := func() (last *bhnodev1.RestartServicesRequest, ok bool) {
+		r.fake.mu.Lock()
+		defer r.fake.mu.Unlock()
+		for _, m := range r.fake.asked {
+			if req, is := m.(*bhnodev1.RestartServicesRequest); is {
+				last, ok = req, true
+			}
+		}
+		return last, ok
+	}
+	ask := func() {
+		t.Helper()
+		r.press("r")
+		r.await("who is touched", func() bool { return r.question != nil && r.question.lines != nil })
+		req, ok := dry()
+		if !ok || !req.GetDryRun() || fmt.Sprint(req.GetNames()) != "[identity]" {
+			t.Fatalf("it asked %v", r.fake.last())
+		}
+	}
+	ask()
+	screen := strings.Join(r.draw(), "\n")
+	for _, text := range []string{"restart identity?", "stops   ledger", "then  storage", "starts  storage", "then  ledger"} {
+		if !strings.Contains(screen, text) {
+			t.Errorf("the screen lacks %q:\n%s", text, screen)
+		}
+	}
+	r.press("n")
+	if req, ok := dry(); r.question != nil || ok && !req.GetDryRun() {
+		t.Errorf("no was taken for a yes: %v", r.fake.last())
+	}
+	ask()
+	r.press("y")
+	r.await("it is done", func() bool { return r.said == "restart identity: done" })
+	if req, ok := dry(); !ok || req.GetDryRun() {
+		t.Errorf("it asked %v", r.fake.last())
+	}
+}
+
+func TestTopGoesOnWhenTheNodeWasAway(t *testing.T) {
+	r := newTopRig(t, 80, 24, screen{tty: true, utf8: true})
+	r.fake.watchOnce = true // it ends its streams
+	r.interval = time.Millisecond
+	go r.watch()
+	r.await("news", func() bool { return r.at != nil })
+	r.await("it is away", func() bool { return r.away != "" })
+	r.await("it is back", func() bool { return r.away == "" })
+}
+
+func TestTopOnce(t *testing.T) {
+	socket, _ := serve(t, troubled())
+	got := at(socket).exec(t, "top") // there is no terminal
+	if got.code != exitOK {
+		t.Errorf("exit %d: %s", got.code, got.err)
+	}
+	golden(t, "top-once", got.out)
+}
+
+func TestTopJSON(t *testing.T) {
+	socket, _ := serve(t, troubled())
+	got := at(socket).exec(t, "top", "--once", "-o", "json")
+	var top topJSON
+	if err := json.Unmarshal([]byte(got.out), &top); err != nil || got.code != exitOK {
+		t.Fatalf("%v, exit %d: %s", err, got.code, got.err)
+	}
+	s := top.Services[1]
+	if *top.Node != "alpha" || top.Machine.Processors != 2 || s.Name != "storage" || *s.MemoryLimit != 220<<20 || *s.CPUPercent != 60 {
+		t.Errorf("got %s", got.out)
+	}
+	if strings.Count(strings.TrimSpace(got.out), "\n") != 0 {
+		t.Error("it takes more than one line")
+	}
+	if got := at(socket).exec(t, "top", "--interval", "1ms"); got.code != exitUsage {
+		t.Errorf("exit %d: %s", got.code, got.err)
+	}
+}

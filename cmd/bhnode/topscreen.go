@@ -1,0 +1,116 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// The lines of the screen besides the table and the pane: the header, the heading of each,
+// and the footer.
+const topFrame = 5
+
+// paneRoom is how many lines the pane has.
+func (m *topModel) paneRoom() int {
+	room := max(m.height-topFrame, 0)
+	if m.pane.large {
+		return max(room-3, 0)
+	}
+	return min(max(room/3, 3), room)
+}
+
+// tableRoom is how many rows the table has.
+func (m *topModel) tableRoom() int { return max(m.height-topFrame-m.paneRoom(), 0) }
+
+// View implements tea.Model.
+func (m *topModel) View() tea.View {
+	v := tea.NewView(strings.Join(m.draw(), "\n"))
+	v.AltScreen = true
+	return v
+}
+
+// draw is the screen, line by line.
+func (m *topModel) draw() []string {
+	screen := m.app.out
+	if m.height == 0 {
+		return nil
+	}
+	if m.at == nil {
+		lines := []string{"asking the node …"}
+		if m.away != "" {
+			lines[0] = "the node does not answer: " + safeText(m.away)
+		}
+		return append(lines, m.dim("q quit"))
+	}
+	v := m.view()
+	lines := v.header()
+	if m.away != "" {
+		lines[1] = v.fit(screen.paint(styleBad, "not heard for "+span(m.app.now().Sub(m.heard))+": "+safeText(m.away)))
+	}
+	lines = append(lines, m.table(v)...)
+	title := screen.pick("── ", "-- ") + safeText(m.pane.of) + " "
+	lines = append(lines, v.fit(m.dim(title+strings.Repeat(screen.pick("─", "-"), max(m.width-len([]rune(title)), 0)))))
+	lines = append(lines, m.below(v)...)
+	return append(lines, v.fit(m.dim(m.footer())))
+}
+
+func (m *topModel) dim(text string) string { return m.app.out.paint(styleDim, text) }
+
+// table is the part of the table that is seen, with the row that is selected in it.
+func (m *topModel) table(v *topView) []string {
+	rows, room := v.rows(), m.tableRoom()
+	i := m.index(rows)
+	if i >= 0 {
+		m.first = min(max(m.first, i-room+1), i)
+	}
+	m.first = max(min(m.first, len(rows)-room), 0)
+	lines := v.table(rows) // all of them, so that the columns stay where they are
+	return padded(append(lines[:1:1], lines[1:][m.first:min(m.first+room, len(rows))]...), room+1)
+}
+
+// below is what the pane holds: the lines, a question or the keys.
+func (m *topModel) below(v *topView) []string {
+	room := m.paneRoom()
+	var lines []string
+	switch {
+	case m.help:
+		lines = topKeys
+	case m.question != nil:
+		lines = m.asked()
+	default:
+		lines = m.pane.lines[max(0, len(m.pane.lines)-room):]
+	}
+	out := make([]string, 0, room)
+	for _, line := range lines[:min(len(lines), room)] {
+		out = append(out, v.fit(line))
+	}
+	return padded(out, room)
+}
+
+// padded fills up with empty lines.
+func padded(lines []string, room int) []string {
+	return append(lines, slices.Repeat([]string{""}, max(room-len(lines), 0))...)
+}
+
+// asked is a question with what a yes would bring about.
+func (m *topModel) asked() []string {
+	q := m.question
+	what := q.op.verb + " " + safeText(q.op.names[0])
+	switch {
+	case q.err != nil:
+		return []string{m.app.out.paint(styleBad, what+": "+safeText(rpcMessage(q.err))), m.dim("any key goes back")}
+	case q.lines == nil:
+		return []string{what + "? asking who is touched …"}
+	}
+	lines := []string{m.app.out.paint(styleBold, what+"?") + "  " + m.app.out.paint(styleWorking, "y does it") + ", any other key does not"}
+	return append(lines, q.lines...)
+}
+
+var topKeys = []string{
+	"up down pgup pgdn home end   select         s S   sort by another column",
+	"l   log of the selected      e   its events       enter   more room for them",
+	"/   filter by name or state  esc   clear it       ?   these keys",
+	"r   restart   x   stop   u   start: who is touched is shown first",
+	"q   quit",
+}
