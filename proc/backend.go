@@ -87,7 +87,7 @@ func tryBirth(base string) error {
 		return err
 	}
 	g := &group{leaf: trial}
-	fd, err := g.openLeaf()
+	fd, err := openGroup(g.leaf)
 	if err != nil {
 		return err
 	}

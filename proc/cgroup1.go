@@ -138,7 +138,6 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 		_ = removeGroups(dirs[c]) // one that a start has not given back
 	}
 	if len(wanted) > 0 {
-		g.limited = true
 		if err := b.limit(service, wanted, used.limits); err != nil {
 			return nil, errors.Join(err, g.remove())
 		}
@@ -153,7 +152,7 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 			return nil, errors.Join(err, g.remove())
 		}
 		g.leaf, g.holders, g.enter = leaf, append(g.holders, dir), append(g.enter, leaf)
-		g.frozen, g.limited = b.frozen, g.limited || b.frozen
+		g.frozen = b.frozen
 	}
 	g.count(dirs, l)
 	g.base = g.read()
@@ -164,12 +163,12 @@ func (b *groups1) find(service string, incarnation uint64, l Limits) *group {
 	g, dirs := &group{}, map[string]string{}
 	for _, c := range b.resources(l).controllers {
 		if dir := filepath.Join(b.mounts[c].own, b.name, service); isDir(dir) {
-			dirs[c], g.limited = dir, true
+			dirs[c] = dir
 			g.holders, g.enter = append(g.holders, dir), append(g.enter, dir)
 		}
 	}
 	if dir := filepath.Join(b.track, service); b.track != "" && isDir(leafOf(dir, incarnation)) {
-		g.leaf, g.frozen, g.limited = leafOf(dir, incarnation), b.frozen, g.limited || b.frozen
+		g.leaf, g.frozen = leafOf(dir, incarnation), b.frozen
 		g.holders, g.enter = append(g.holders, dir), append(g.enter, g.leaf)
 	}
 	g.count(dirs, l)

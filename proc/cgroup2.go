@@ -164,7 +164,6 @@ func (b *groups2) open(service string, incarnation uint64, l Limits) (*group, er
 		if err != nil && b.lacks[s.controller] == nil && (!optional[s.file] || !errors.Is(err, fs.ErrNotExist)) {
 			return nil, errors.Join(err, g.remove())
 		}
-		g.limited = g.limited || err == nil
 	}
 	g.base = g.read()
 	return g, nil
@@ -176,7 +175,7 @@ func (b *groups2) find(service string, incarnation uint64, l Limits) *group {
 	if !isDir(leaf) {
 		return nil
 	}
-	g := &group{leaf: leaf, holders: []string{dir}, enter: []string{leaf}, limited: len(settings2(l)) > 0}
+	g := &group{leaf: leaf, holders: []string{dir}, enter: []string{leaf}}
 	g.count(map[string]string{"": dir}, l)
 	g.base = g.read()
 	return g

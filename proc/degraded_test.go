@@ -207,7 +207,7 @@ func TestInAGroupOfV2(t *testing.T) {
 				attr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
 				must(t, os.Chown(filepath.Join(own, f), 65534, 65534))
 			}
-			leaf, err := (&group{leaf: own}).openLeaf()
+			leaf, err := openGroup(own)
 			must(t, err)
 			defer func() { _ = unix.Close(leaf) }()
 			attr.UseCgroupFD, attr.CgroupFD = true, leaf

@@ -22,7 +22,8 @@ type execSpec struct {
 	mark           identity
 	stdout, stderr int // descriptors
 	group          *group
-	birth          *shim.Birth // nil: nothing that needs the shim
+	limits         Limits      // those of the group
+	birth          *shim.Birth // nil: nothing but the group may need the shim
 }
 
 // exec starts a program in a session of its own, its input empty.
@@ -37,10 +38,11 @@ func (h *Host) exec(ctx context.Context, e execSpec) (*child, error) {
 	if err := checkDir(e.dir); err != nil {
 		return nil, err
 	}
-	if e.birth == nil && (e.group == nil || !e.group.limited) {
-		return h.execPlain(ctx, path, e)
+	into := e.group.entry(e.birth != nil, e.limits)
+	if e.birth == nil && len(into.joins) == 0 {
+		return h.execPlain(ctx, path, into.born, e)
 	}
-	c, err := h.execShim(ctx, path, e)
+	c, err := h.execShim(ctx, path, into, e)
 	if err != nil {
 		return nil, err
 	}

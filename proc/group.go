@@ -42,8 +42,7 @@ type group struct {
 	leaf    string            // "": the kernel tracks nothing
 	frozen  bool              // the leaf is one of cgroup v1's freezer
 	holders []string          // directories with the limits, each removed after those before it
-	enter   []string          // directories that a process joins, the leaf last
-	limited bool              // it is joined by the shim, as its last act
+	enter   []string          // directories that a process is to be in, the leaf last
 	counts  map[string]string // see state.Group
 	read    func() Counters
 	base    Counters
@@ -63,7 +62,7 @@ func (g *group) hook(mark identity) (*group, error) {
 	if g.killed.Load() && !mark.outlives() {
 		return nil, errors.New("the incarnation was killed")
 	}
-	sub := &group{limited: g.limited, frozen: g.frozen, enter: g.enter, counts: g.counts, read: g.read}
+	sub := &group{frozen: g.frozen, enter: g.enter, counts: g.counts, read: g.read}
 	if sub.read != nil {
 		sub.base = sub.read()
 	}
@@ -96,7 +95,7 @@ func (g *group) record() *state.Group {
 		return nil
 	}
 	return &state.Group{
-		Leaf: g.leaf, Frozen: g.frozen, Limited: g.limited, Holders: g.holders, Enter: g.enter, Counts: g.counts,
+		Leaf: g.leaf, Frozen: g.frozen, Limited: len(g.enter) > 1 || g.frozen, Holders: g.holders, Enter: g.enter, Counts: g.counts,
 		Base: [4]uint64{g.base.OOMKills, g.base.ThrottledPeriods, uint64(g.base.Throttled), g.base.PidsRefused}, //nolint:gosec // not negative
 	}
 }
@@ -107,7 +106,7 @@ func groupOf(r *state.Group, l Limits) *group {
 		return nil
 	}
 	g := &group{
-		leaf: r.Leaf, frozen: r.Frozen, limited: r.Limited, holders: r.Holders, enter: r.Enter,
+		leaf: r.Leaf, frozen: r.Frozen, holders: r.Holders, enter: r.Enter,
 		base: Counters{OOMKills: r.Base[0], ThrottledPeriods: r.Base[1], Throttled: time.Duration(r.Base[2]), PidsRefused: r.Base[3]}, //nolint:gosec // as recorded
 	}
 	g.count(r.Counts, l)
@@ -124,11 +123,11 @@ func (g *group) count(at map[string]string, l Limits) {
 	}
 }
 
-// openLeaf returns a descriptor of the leaf, to be born into.
-func (g *group) openLeaf() (int, error) {
-	fd, err := unix.Open(g.leaf, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+// openGroup returns a descriptor of a group, to be born into.
+func openGroup(dir string) (int, error) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: g.leaf, Err: err}
+		return -1, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
 	return fd, nil
 }

@@ -81,7 +81,7 @@ func (h *Host) runHook(
 		return "", err
 	}
 	defer func() { _ = r.Close() }()
-	e := execSpec{argv: expandAll(env, argv), dir: s.WorkingDir, account: acct, stdout: w, stderr: w, group: within, birth: b}
+	e := execSpec{argv: expandAll(env, argv), dir: s.WorkingDir, account: acct, stdout: w, stderr: w, group: within, limits: s.Limits, birth: b}
 	e.mark, e.env = mark, slices.Concat(env, []string{envHook + "=" + mark.hook})
 	c, err := h.exec(ctx, e)
 	_ = syscall.Close(w)

@@ -269,7 +269,7 @@ func TestGroupsOfAnEarlierLifeAreSwept(t *testing.T) {
 	leaf, err := makeLeaf(filepath.Join(base, "svc"), 1)
 	must(t, err)
 	cmd := exec.Command("/bin/sleep", "1000")
-	fd, err := (&group{leaf: leaf}).openLeaf()
+	fd, err := openGroup(leaf)
 	must(t, err)
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
 	must(t, cmd.Start())

@@ -48,7 +48,7 @@ func spawnOnce(b *testing.B, h *Host, s *ServiceSpec) time.Duration {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c, err := h.exec(b.Context(), execSpec{argv: s.Command, stdout: 1, stderr: 2, group: g, birth: at})
+	c, err := h.exec(b.Context(), execSpec{argv: s.Command, stdout: 1, stderr: 2, group: g, limits: s.Limits, birth: at})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -194,7 +194,7 @@ func (l *launch) spawn(ctx context.Context) (err error) {
 	l.host.keeper.hold(ctx, p.stdout, p.stderr)
 	main, err := l.host.exec(ctx, execSpec{
 		argv: argv, env: p.env, dir: l.spec.WorkingDir, account: l.account, mark: p.mark, stdout: stdout, stderr: stderr,
-		group: p.group, birth: l.birth,
+		group: p.group, limits: l.spec.Limits, birth: l.birth,
 	})
 	if err != nil {
 		return err
