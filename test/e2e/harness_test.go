@@ -295,7 +295,7 @@ func (n *node) cleanUp() {
 	}
 	for _, p := range n.keepers() { // what was killed with its services may take two seconds to see so
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
-		if n.cmd.ProcessState.Exited() {
+		if n.cmd != nil && n.cmd.ProcessState.Exited() {
 			n.t.Errorf("a keeper is left: %v", p)
 		}
 	}
