@@ -53,7 +53,7 @@ func (s *terminal) open(n *node, args ...string) {
 		env = append(env, "NO_COLOR=1")
 	}
 	cmd := n.command(context.Background(), args...)
-	line := "'" + strings.Join(cmd.Args, "' '") + "'; code=$?; echo; echo \"it exited with $code\"; exec sleep 1000"
+	line := "trap : INT; '" + strings.Join(cmd.Args, "' '") + "'; code=$?; echo; echo \"it exited with $code\"; exec sleep 1000"
 	start := exec.CommandContext(s.t.Context(), "tmux", "-u", "-S", s.server, "-f", os.DevNull, "new-session", "-d",
 		"-x", fmt.Sprint(s.width), "-y", fmt.Sprint(s.height), "sh", "-c", line)
 	start.Env = append(env, "LC_ALL="+locale, "COLUMNS=", "TERM=xterm-256color")
