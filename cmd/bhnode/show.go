@@ -139,7 +139,7 @@ func (s *show) see(batch []journal.Record) {
 	for _, e := range batch {
 		s.timing.see(e)
 		if e.Type == supervision.NodeReady {
-			s.started(s.timing.summary(len(s.names)))
+			s.started(s.timing.summary(len(s.names), s.d.app.err.pick("→", "->")))
 		}
 		if e.Type == supervision.NodeStopped {
 			s.live.erase()
@@ -176,7 +176,7 @@ func (s *show) print(batch []logstore.Entry) {
 		out.WriteString(s.lines.line(actors.LineOf(e)))
 	}
 	if lost := s.logs.Lost(); lost > 0 {
-		fmt.Fprintf(&out, "%s\n", s.d.app.out.paint(styleWorking, fmt.Sprintf("… %s not shown; the log has them", plural(lost, "line"))))
+		fmt.Fprintf(&out, "%s\n", s.d.app.out.paint(styleWorking, fmt.Sprintf("%s not shown; the log has them", plural(lost, "line"))))
 	}
 	s.d.app.out.printf("%s", out.String())
 }

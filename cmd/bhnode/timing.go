@@ -123,7 +123,7 @@ func latest(names []string, of map[string]*times) (last string) {
 	return last
 }
 
-func (t *timing) summary(services int) string {
+func (t *timing) summary(services int, arrow string) string {
 	path, sum := t.criticalPath()
 	all := "All " + plural(services, "service")
 	if services == 1 {
@@ -131,7 +131,7 @@ func (t *timing) summary(services int) string {
 	}
 	text := fmt.Sprintf("%s healthy after %s", all, span(t.last.Sub(t.begun)))
 	if len(path) > 0 {
-		text += fmt.Sprintf(" (critical path %s: %s)", span(sum), strings.Join(path, " → "))
+		text += fmt.Sprintf(" (critical path %s: %s)", span(sum), strings.Join(path, " "+arrow+" "))
 	}
 	return text
 }

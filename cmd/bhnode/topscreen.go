@@ -37,7 +37,7 @@ func (m *topModel) draw() []string {
 		return nil
 	}
 	if m.at == nil {
-		lines := []string{"asking the node …"}
+		lines := []string{"asking the node"}
 		if m.away != "" {
 			lines[0] = "the node does not answer: " + safeText(m.away)
 		}
@@ -101,7 +101,7 @@ func (m *topModel) asked() []string {
 	case q.err != nil:
 		return []string{m.app.out.paint(styleBad, what+": "+safeText(rpcMessage(q.err))), m.dim("any key goes back")}
 	case q.lines == nil:
-		return []string{what + "? asking who is touched …"}
+		return []string{what + "? asking who is touched"}
 	}
 	lines := []string{m.app.out.paint(styleBold, what+"?") + "  " + m.app.out.paint(styleWorking, "y does it") + ", any other key does not"}
 	return append(lines, q.lines...)
