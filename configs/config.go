@@ -34,10 +34,11 @@ type Config struct {
 	// with mode 0700 before anything is put into them; nil with a file.
 	PrivateDirs []string
 
-	text   string            // as it was read
-	root   *branch           // the tree as the file has it, disabled services included
-	masked map[string]string // what is shown instead of a value, by path
-	files  map[string]string // what was read, by path
+	text    string            // as it was read
+	root    *branch           // the tree as the file has it, disabled services included
+	masked  map[string]string // what is shown instead of a value, by path
+	files   map[string]string // what was read, by path
+	origins map[string]pos    // where each value stands, by path
 }
 
 // Node is the node as a whole.
@@ -133,7 +134,7 @@ func Load(src Source, getenv func(string) (string, bool)) (*Config, error) {
 }
 
 func load(src Source, m machine) (*Config, error) {
-	d := &decoder{file: src.String(), machine: m, masked: map[string]string{}}
+	d := &decoder{file: src.String(), machine: m, masked: map[string]string{}, origins: map[string]pos{}}
 	if data, ok := d.read(src); ok {
 		return d.decode(src, data)
 	}
@@ -154,7 +155,7 @@ func (d *decoder) decode(src Source, data string) (*Config, error) {
 	if len(d.errs) > 0 {
 		return nil, inFileOrder(d.errs)
 	}
-	c.text, c.files = data, d.machine.files.others(src.Path)
+	c.text, c.files, c.origins = data, d.machine.files.others(src.Path), d.origins
 	return c, nil
 }
 

@@ -19,6 +19,10 @@ type decoder struct {
 	errs             Errors
 	// masked holds what is shown instead of a value, by path.
 	masked map[string]string
+	// shapes is what each key takes, by path; nil: nobody wants to know.
+	shapes map[string]shape
+	// origins is where each value stands that the file has, by path.
+	origins map[string]pos
 }
 
 // fail notes a mistake; format and args are its message.
@@ -105,7 +109,11 @@ func (o *object) get(key string) *node {
 	if !slices.Contains(o.known, key) {
 		o.known = append(o.known, key)
 	}
-	return o.node.get(key)
+	n := o.node.get(key)
+	if n != nil && o.d.origins != nil {
+		o.d.origins[o.at(key)] = n.pos
+	}
+	return n
 }
 
 func (o *object) has(key string) bool { return o.get(key) != nil }
@@ -128,6 +136,7 @@ func (o *object) fail(key, hint, format string, args ...any) {
 
 // child returns the mapping under a key.
 func (o *object) child(key string) *object {
+	o.takes(key, shape{kind: shapeMapping})
 	n := o.get(key)
 	child := o.d.object(n, o.at(key))
 	child.place = o.place
@@ -178,6 +187,7 @@ func (d *decoder) notRuntime(n *node, path string, t text) bool {
 
 // str reads a string.
 func (o *object) str(key, fallback string) string {
+	o.takes(key, shape{kind: shapeString, fallback: fallback})
 	t, n, ok := o.scalar(key, "a string")
 	if !ok || !o.d.notRuntime(n, o.at(key), t) {
 		return fallback
@@ -187,6 +197,7 @@ func (o *object) str(key, fallback string) string {
 
 // word reads a string that must be of a form; what names the form.
 func (o *object) word(key, fallback string, valid func(string) bool, what string) string {
+	o.takes(key, shape{kind: shapeString})
 	t, n, ok := o.scalar(key, "a string")
 	if !ok || !o.d.notRuntime(n, o.at(key), t) {
 		return fallback
@@ -200,6 +211,7 @@ func (o *object) word(key, fallback string, valid func(string) bool, what string
 
 // integer reads a number within bounds.
 func (o *object) integer(key string, fallback, low, high int) int {
+	o.takes(key, shape{kind: shapeInteger, low: float64(low), high: float64(high), fallback: fallback})
 	t, n, ok := o.scalar(key, "an integer")
 	if !ok {
 		return fallback
@@ -223,6 +235,7 @@ const maxInt = 1<<31 - 1
 
 // number reads a number that may have a fraction, within bounds.
 func (o *object) number(key string, fallback, low, high float64) float64 {
+	o.takes(key, shape{kind: shapeNumber, low: low, high: high, fallback: fallback})
 	t, n, ok := o.scalar(key, "a number")
 	if !ok {
 		return fallback
@@ -241,6 +254,7 @@ func (o *object) number(key string, fallback, low, high float64) float64 {
 
 // boolean reads true or false.
 func (o *object) boolean(key string, fallback bool) bool {
+	o.takes(key, shape{kind: shapeBoolean, fallback: fallback})
 	t, n, ok := o.scalar(key, "true or false")
 	if !ok {
 		return fallback
@@ -261,6 +275,7 @@ func (o *object) duration(key string, fallback, low time.Duration) time.Duration
 
 // durationOr reads a duration of at least low, or one of the words.
 func (o *object) durationOr(key string, fallback, low time.Duration, words ...string) (value time.Duration, word string) {
+	o.takes(key, shape{kind: shapeDuration, words: words, fallback: formatDuration(fallback)})
 	t, n, ok := o.scalar(key, "a duration")
 	if !ok || !o.d.notRuntime(n, o.at(key), t) {
 		return fallback, ""
@@ -284,6 +299,7 @@ func (o *object) durationOr(key string, fallback, low time.Duration, words ...st
 
 // pick reads one of a set of words.
 func pick[T comparable](o *object, key string, fallback T, choices []choice[T]) T {
+	o.takes(key, shape{kind: shapeChoice, words: wordsOf(choices), fallback: wordFor(choices, fallback)})
 	t, n, ok := o.scalar(key, "one of "+words(choices))
 	if !ok {
 		return fallback
@@ -293,11 +309,7 @@ func pick[T comparable](o *object, key string, fallback T, choices []choice[T]) 
 			return c.value
 		}
 	}
-	known := make([]string, len(choices))
-	for i, c := range choices {
-		known[i] = c.word
-	}
-	o.fail(key, suggest(t.value, known), "must be one of %s, not %s", words(choices), shown(n, t))
+	o.fail(key, suggest(t.value, wordsOf(choices)), "must be one of %s, not %s", words(choices), shown(n, t))
 	return fallback
 }
 

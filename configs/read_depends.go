@@ -24,6 +24,7 @@ var conditions = []choice[supervision.Condition]{
 // readDependsOn reads a list of names, healthy each, or a mapping of names to how
 // each is needed.
 func (d *decoder) readDependsOn(s *draft) {
+	s.o.takes("depends_on", shape{kind: shapeDependencies})
 	n := s.o.get("depends_on")
 	if n == nil || n.kind == nullKind {
 		return

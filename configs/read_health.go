@@ -36,6 +36,7 @@ func (d *decoder) readHealth(s *draft) {
 		Type:    pick(o, "type", "", probeTypes),
 		Timeout: o.duration("timeout", 3*time.Second, time.Millisecond),
 	}
+	o.takes("target", shape{kind: shapeCommand})
 	o.get("target")
 	h := supervision.HealthSpec{
 		Interval:    o.duration("interval", 5*time.Second, time.Millisecond),

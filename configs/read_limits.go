@@ -23,6 +23,9 @@ func (d *decoder) readResources(s *draft) {
 
 // readBirth reads what a process is born with, besides its limits.
 func (d *decoder) readBirth(s *draft) {
+	s.o.takes("nice", shape{kind: shapeInteger, low: -20, high: 19})
+	s.o.takes("oom_score_adj", shape{kind: shapeInteger, low: -1000, high: 1000})
+	s.o.takes("umask", shape{kind: shapeMode})
 	if s.o.has("nice") {
 		s.svc.Nice = new(s.o.integer("nice", 0, -20, 19))
 	}
@@ -38,6 +41,7 @@ func (d *decoder) readBirth(s *draft) {
 
 // readCapabilities reads the capabilities that a service keeps, of all there are.
 func (d *decoder) readCapabilities(s *draft) {
+	s.o.takes("capabilities", shape{kind: shapeList})
 	n := s.o.get("capabilities")
 	switch {
 	case n == nil || n.kind == nullKind:

@@ -114,6 +114,7 @@ func (o *object) needsRoot(key string) {
 
 // mode reads permissions, quoted, because YAML itself reads 0600 as a number.
 func (o *object) mode(key string, fallback fs.FileMode) fs.FileMode {
+	o.takes(key, shape{kind: shapeMode})
 	t, n, ok := o.scalar(key, "a quoted octal number")
 	if !ok {
 		return fallback

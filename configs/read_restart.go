@@ -4,6 +4,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/blackhole/bhnode/proc"
 	"github.com/blackhole/bhnode/supervision"
 )
 
@@ -60,6 +61,7 @@ func (d *decoder) readRestart(s *draft) {
 
 // readIntensity reads the service's own limit, nil if it has none.
 func (d *decoder) readIntensity(o *object) *supervision.Intensity {
+	defer o.takes("max_restarts", shape{kind: shapeInteger, high: maxInt, words: []string{unlimited}, fallback: 5})
 	limit := supervision.Intensity{Max: 5, Period: o.duration("restart_window", time.Hour, time.Millisecond)}
 	if n := o.get("max_restarts"); n != nil && n.kind == stringKind {
 		t, ok := d.scalar(n, o.at("max_restarts"), "an integer")
@@ -79,6 +81,7 @@ func (d *decoder) readIntensity(o *object) *supervision.Intensity {
 
 // readSuccess reads the exit codes and signals that end a service normally.
 func (d *decoder) readSuccess(s *draft, o *object) {
+	o.takes("success_codes", shape{kind: shapeList})
 	n := o.get("success_codes")
 	if n == nil || n.kind == nullKind {
 		return
@@ -128,6 +131,7 @@ func (d *decoder) readShutdown(s *draft) {
 
 // signal reads the name of a signal, with or without SIG.
 func (o *object) signal(key string, fallback syscall.Signal) syscall.Signal {
+	o.takes(key, shape{kind: shapeSignal, fallback: proc.SignalName(fallback)})
 	t, n, ok := o.scalar(key, "a signal")
 	if !ok {
 		return fallback

@@ -10,6 +10,7 @@ import (
 
 // readCommand reads the command; without one the service is bhnode's own host.
 func (d *decoder) readCommand(s *draft) {
+	s.o.takes("command", shape{kind: shapeCommand})
 	n := s.o.get("command")
 	if n == nil {
 		s.builtIn = true
@@ -73,6 +74,7 @@ func (d *decoder) readEnvironment(s *draft) {
 			s.svc.EnvFile = d.readEnvFile(s.o, path)
 		}
 	}
+	s.o.takes("env", shape{kind: shapeStrings})
 	env := s.o.get("env")
 	if env == nil || env.kind == nullKind {
 		return
@@ -109,6 +111,7 @@ func badVariable(name string) string {
 // readInherit reads true, false or the names of what a service gets of bhnode's
 // own environment; a service with a user of its own gets nothing by default.
 func (d *decoder) readInherit(s *draft) {
+	defer s.o.takes("inherit_env", shape{kind: shapeBooleanOrList})
 	n := s.o.get("inherit_env")
 	if n == nil || n.kind != listKind {
 		s.svc.Inherit.All = s.o.boolean("inherit_env", s.svc.User == "")
@@ -134,6 +137,7 @@ func (d *decoder) readHooks(s *draft) {
 
 // hook reads a string, an argument vector, or a list of argument vectors.
 func (d *decoder) hook(o *object, key string) [][]string {
+	o.takes(key, shape{kind: shapeCommands})
 	n := o.get(key)
 	if n == nil || n.kind == nullKind || (n.kind == listKind && len(n.items) == 0) {
 		return nil

@@ -166,6 +166,7 @@ func (s *draft) finish(ds *drafts) Service {
 
 // readServiceConfig renders `config:`, which is handed to the service as is.
 func (d *decoder) readServiceConfig(s *draft) {
+	s.o.takes("config", shape{kind: shapeAny})
 	n := s.o.get("config")
 	if n == nil || n.kind == nullKind {
 		return

@@ -15,6 +15,12 @@ import (
 //go:embed blackhole.yaml
 var embedded []byte
 
+//go:embed blackhole.schema.json
+var schemaFile []byte
+
+// Schema returns the JSON Schema of the configuration language, for editors.
+func Schema() []byte { return append([]byte(nil), schemaFile...) }
+
 // Default returns the embedded default configuration.
 func Default() []byte { return append([]byte(nil), embedded...) }
 

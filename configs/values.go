@@ -20,12 +20,14 @@ type choice[T comparable] struct {
 	value T
 }
 
-func words[T comparable](choices []choice[T]) string {
+func words[T comparable](choices []choice[T]) string { return strings.Join(wordsOf(choices), ", ") }
+
+func wordsOf[T comparable](choices []choice[T]) []string {
 	list := make([]string, len(choices))
 	for i, c := range choices {
 		list[i] = c.word
 	}
-	return strings.Join(list, ", ")
+	return list
 }
 
 func wordFor[T comparable](choices []choice[T], value T) string {

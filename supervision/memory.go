@@ -166,7 +166,26 @@ func Restore(t *Tree, o Options, mem Memory) *Machine {
 			}
 		}
 	}
+	for _, c := range m.order {
+		if c.nested != nil && c.nested.sequence() {
+			c.nested.awaitStarts()
+		}
+	}
 	return m
+}
+
+// awaitStarts has those of a supervisor that starts its children in sequence come up
+// before others are started.
+func (s *supervisor) awaitStarts() {
+	var list []*child
+	for _, c := range s.children {
+		if c.phase == starting {
+			list = append(list, c)
+		}
+	}
+	if len(list) > 0 {
+		s.op = &operation{starts: list}
+	}
 }
 
 func (m *Machine) recall(c *child, mem *ChildMemory) {

@@ -267,3 +267,23 @@ func TestARolloutGoesOnInTheNextLife(t *testing.T) {
 	w.want("-b +b")
 	w.wantReload(reloadedText)
 }
+
+// What another tree does not know of a sequence amid its starts it must keep all the same:
+// one after the other.
+func TestAReloadAmidASequenceGoesOnInSequence(t *testing.T) {
+	root := under("root", OneForAll, Sequence, service("a"), service("b"), service("c"))
+	w := booted(t, root)
+	w.readyIn["a"], w.readyIn["b"] = time.Second, time.Second
+	w.crash("a")
+	w.run(500 * time.Millisecond)
+	w.want("*a -c -b +a")
+	w.reload(root, Rollout{})
+	w.want("")
+	w.life("a").alive = true
+	w.send(ChildReady{ID: "a", Incarnation: w.life("a").inc})
+	w.run(500 * time.Millisecond)
+	w.want("+b")
+	w.run(time.Second)
+	w.want("+c")
+	w.wantStates("")
+}

@@ -41,7 +41,7 @@ func newConfigCommand(a *app) *cobra.Command {
   bhnode config show --config /etc/bhnode/blackhole.yaml`,
 	}
 	asGroup(cmd)
-	cmd.AddCommand(newConfigValidateCommand(a), newConfigShowCommand(a), newConfigInitCommand(a),
+	cmd.AddCommand(newConfigValidateCommand(a), newConfigShowCommand(a), newConfigInitCommand(a), newConfigSchemaCommand(a),
 		newConfigHistoryCommand(a), newConfigDiffCommand(a), newConfigRollbackCommand(a))
 	return cmd
 }
@@ -140,13 +140,23 @@ func supervisorNames(spec supervision.SupervisorSpec) []string {
 	return names
 }
 
+// originJSON is where a value comes from.
+type originJSON struct {
+	Path  string `json:"path"`
+	Value string `json:"value"`
+	From  string `json:"from"`
+}
+
 func newConfigShowCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	origin := false
+	cmd := &cobra.Command{
 		Use:   "show [FILE]",
 		Short: "Shows the whole configuration, expanded and with its defaults",
 		Long: `Shows the whole configuration as it takes effect: variables expanded, defaults
-filled in, secrets shown as ***.`,
+filled in, secrets shown as ***. With --origin a line for each key says where its
+value comes from: the place in the file, or the default.`,
 		Example: `  bhnode config show
+  bhnode config show --origin | grep ledger
   bhnode config show -o json | jq '.services.ledger.restart'`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -155,6 +165,9 @@ filled in, secrets shown as ***.`,
 				return configError(err)
 			}
 			a.warn(cfg)
+			if origin {
+				return a.showOrigins(cfg)
+			}
 			text := cfg.Show()
 			if a.json() {
 				doc, err := yaml.YAMLToJSON([]byte(text))
@@ -165,6 +178,46 @@ filled in, secrets shown as ***.`,
 				return nil
 			}
 			a.out.printf("%s\n", strings.TrimRight(text, "\n"))
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&origin, "origin", false, "a line for each key, with where its value comes from")
+	return cmd
+}
+
+func (a *app) showOrigins(cfg *configs.Config) error {
+	all := cfg.Origins()
+	if a.json() {
+		out := make([]originJSON, len(all))
+		for i, o := range all {
+			out[i] = originJSON(o)
+		}
+		return printJSON(a.out, out)
+	}
+	rows := make([][]cell, len(all))
+	for i, o := range all {
+		from := cell{o.From, styleDim}
+		if o.From != "default" {
+			from.style = styleGood
+		}
+		rows[i] = []cell{plain(o.Path), from, plain(o.Value)}
+	}
+	a.out.lines(a.out.columns(rows))
+	return nil
+}
+
+func newConfigSchemaCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Prints the JSON Schema of the configuration, for editors",
+		Long: `Prints the JSON Schema of the configuration. An editor with a YAML language server
+completes and checks with it; the first line of the file names it:
+  # yaml-language-server: $schema=blackhole.schema.json`,
+		Example: `  bhnode config schema > blackhole.schema.json
+  bhnode config schema | jq '."$defs".service.properties | keys'`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			a.out.printf("%s", configs.Schema())
 			return nil
 		},
 	}
