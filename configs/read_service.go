@@ -206,10 +206,11 @@ func (d *decoder) expandTree(n *node, path string) *node {
 // checkMachine checks what depends on who runs bhnode: accounts need root, and
 // root does not run what others may write.
 func (d *decoder) checkMachine(s *draft) {
-	for _, key := range []string{"user", "group"} {
-		if n := s.o.get(key); n != nil && n.text != "" {
-			s.o.needsRoot(key)
-		}
+	if s.svc.User != "" {
+		s.o.needsRoot("user")
+	}
+	if s.svc.Group != "" {
+		s.o.needsRoot("group")
 	}
 	if !s.builtIn {
 		d.checkBinary(s.o.pos("command"), s.o.at("command"), s.svc.Command)
