@@ -3,6 +3,7 @@ package actors
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -21,11 +22,22 @@ type Follower[T any] struct {
 	mu      sync.Mutex // it may follow several logs
 	weights []int      // of the batches in the channel, and of some that were taken
 	weight  int
+	pace    int       // bytes a second that it wants to see, 0: all
+	credit  int       // bytes of that it may see at once
+	paid    time.Time // when credit was reckoned last
 }
 
 // NewFollower returns a follower that follows nothing yet.
 func NewFollower[T any]() *Follower[T] {
 	return &Follower[T]{batches: make(chan []T, followerRoom)}
+}
+
+// AtPace has the follower see no more than so many bytes a second, and followerBytes at
+// once: what nobody could read must not cost as much as what it tells of. The rest counts
+// as lost.
+func (f *Follower[T]) AtPace(bytes int) *Follower[T] {
+	f.pace, f.credit = bytes, followerBytes
+	return f
 }
 
 // Batches is what was published; a batch must not be changed.
@@ -34,18 +46,45 @@ func (f *Follower[T]) Batches() <-chan []T { return f.batches }
 // Lost is how many items were lost since the last call.
 func (f *Follower[T]) Lost() uint64 { return f.lost.Swap(0) }
 
-// offer hands a batch over that weighs so many bytes, or counts it as lost.
-func (f *Follower[T]) offer(batch []T, weight int) {
+// takes tells whether the follower has room for a batch of n that weighs so many bytes; else
+// it is lost to it.
+func (f *Follower[T]) takes(n, weight int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for taken := len(f.weights) - len(f.batches); taken > 0; taken-- {
 		f.weight -= f.weights[0]
 		f.weights = f.weights[1:]
 	}
-	if len(f.weights) > 0 && f.weight+weight > followerBytes {
-		f.lost.Add(uint64(len(batch)))
-		return
+	if len(f.weights) > 0 && f.weight+weight > followerBytes || !f.affords(weight) {
+		f.lost.Add(uint64(n))
+		return false
 	}
+	return true
+}
+
+// affords tells whether a batch is within the pace.
+func (f *Follower[T]) affords(weight int) bool {
+	if f.pace == 0 {
+		return true
+	}
+	now := time.Now()
+	if earned := now.Sub(f.paid).Seconds() * float64(f.pace); earned < followerBytes {
+		f.credit = min(f.credit+int(earned), followerBytes)
+	} else {
+		f.credit = followerBytes
+	}
+	f.paid = now
+	if f.credit < min(weight, followerBytes) {
+		return false
+	}
+	f.credit -= weight
+	return true
+}
+
+// offer hands a batch over for which there was room.
+func (f *Follower[T]) offer(batch []T, weight int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	select {
 	case f.batches <- batch:
 		f.weights = append(f.weights, weight)
@@ -58,10 +97,19 @@ func (f *Follower[T]) offer(batch []T, weight int) {
 // followers are those of one log or journal.
 type followers[T any] map[*Follower[T]]bool
 
-func (fs followers[T]) publish(batch []T, weight int) {
+// publish hands a batch to those who have room for it. own makes of it what may be kept; it
+// is made for nobody else.
+func (fs followers[T]) publish(batch []T, weight int, own func([]T) []T) (kept bool) {
 	for f := range fs {
+		if !f.takes(len(batch), weight) {
+			continue
+		}
+		if !kept {
+			batch, kept = own(batch), true
+		}
 		f.offer(batch, weight)
 	}
+	return kept
 }
 
 func (fs followers[T]) add(f *Follower[T]) {

@@ -64,7 +64,7 @@ func (a *journalActor) Receive(c actor.Context) {
 	case writeEvents:
 		weight := len(m.records) * eventBytes
 		a.keep(m.records)
-		a.followers.publish(m.records, weight)
+		a.followers.publish(m.records, weight, itself)
 		a.disk.write(c, parcel[eventRecord]{items: m.records, weight: weight})
 	case landed[eventRecord]:
 		a.disk.landed(c, m.flight)
@@ -76,6 +76,9 @@ func (a *journalActor) Receive(c actor.Context) {
 		a.disk.write(c, parcel[eventRecord]{ack: m.done})
 	}
 }
+
+// itself is for what nobody changes.
+func itself[T any](batch []T) []T { return batch }
 
 // begin puts what earlier lives have left before what there is already.
 func (a *journalActor) begin(m earlier) {

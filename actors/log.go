@@ -74,11 +74,10 @@ func (a *logActor) write(c actor.Context, m writeLines) {
 	} else {
 		a.written.stdout.Add(n)
 	}
-	p := parcel[logstore.Entry]{items: m.entries, weight: m.bytes + len(m.entries)*lineBytes, shared: len(a.followers) > 0, ack: m.done}
+	p := parcel[logstore.Entry]{items: m.entries, weight: m.bytes + len(m.entries)*lineBytes, ack: m.done}
 	a.keep(m.entries)
-	if p.shared { // with entries of their own, as the writing parses those that it has
-		a.followers.publish(append([]logstore.Entry(nil), m.entries...), p.weight)
-	}
+	// With entries of their own, as the writing parses those that it has.
+	p.shared = a.followers.publish(m.entries, p.weight, slices.Clone)
 	switch {
 	case a.drop:
 		m.done <- receipt{written: true}

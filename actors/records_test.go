@@ -131,26 +131,59 @@ func TestTheLastLinesInMemoryAreFewAndSmall(t *testing.T) {
 
 func TestASlowFollowerLosesAndIsTold(t *testing.T) {
 	f := NewFollower[int]()
+	fs := followers[int]{f: true}
+	offer := func(weight int, batch ...int) { fs.publish(batch, weight, itself) }
 	for range followerRoom {
-		f.offer([]int{1}, 1)
+		offer(1, 1)
 	}
-	f.offer([]int{1, 2, 3}, 1)
+	offer(1, 1, 2, 3)
 	if got := f.Lost(); got != 3 || len(f.Batches()) != followerRoom {
 		t.Errorf("lost %d of a full follower, want 3", got)
 	}
 	for range followerRoom {
 		<-f.Batches()
 	}
-	f.offer([]int{1}, 2*followerBytes) // alone it is let through
-	f.offer([]int{1, 2}, 1)
+	offer(2*followerBytes, 1) // alone it is let through
+	offer(1, 1, 2)
 	if got := f.Lost(); got != 2 || len(f.Batches()) != 1 {
 		t.Errorf("lost %d beside a heavy batch, want 2", got)
 	}
 	<-f.Batches()
-	f.offer([]int{1}, followerBytes)
+	offer(followerBytes, 1)
 	if got := f.Lost(); got != 0 {
 		t.Errorf("lost %d of a follower that has caught up", got)
 	}
+}
+
+func TestAFollowerSeesNoMoreThanItsPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pace = 1000
+		f := NewFollower[int]().AtPace(pace)
+		kept := 0
+		seen := func(batches, weight int) (n int) {
+			for range batches {
+				if (followers[int]{f: true}).publish([]int{1}, weight, func(b []int) []int { kept++; return b }) {
+					n++
+					<-f.Batches()
+				}
+			}
+			return n
+		}
+		if got := seen(10, followerBytes/4); got != 4 { // at once
+			t.Errorf("saw %d batches, want 4", got)
+		}
+		if got := f.Lost(); got != 6 || kept != 4 {
+			t.Errorf("lost %d, %d were copied, want 6 and 4", got, kept)
+		}
+		pass(2 * time.Second)
+		if got := seen(10, pace/2); got != 4 {
+			t.Errorf("saw %d batches in two seconds, want 4", got)
+		}
+		pass(time.Hour * 24)
+		if got := seen(2, 2*followerBytes); got != 1 { // a heavy one takes all
+			t.Errorf("saw %d heavy batches, want 1", got)
+		}
+	})
 }
 
 func TestTheJournalGoesOnWhereItEnded(t *testing.T) {

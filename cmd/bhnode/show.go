@@ -17,9 +17,11 @@ import (
 )
 
 const (
-	redraw   = 100 * time.Millisecond // how often the live lines are drawn anew
-	reminder = 5 * time.Second        // how often, without a terminal, a stop says what it waits for
-	patience = time.Second            // what a terminal gets to take the last lines
+	redraw      = 100 * time.Millisecond // how often the live lines are drawn anew
+	reminder    = 5 * time.Second        // how often, without a terminal, a stop says what it waits for
+	patience    = time.Second            // what a terminal gets to take the last lines
+	showPace    = 1 << 20                // bytes of lines a second that are shown; nobody reads more
+	missingTime = time.Second            // how often at most is told how many are not
 )
 
 // show is what `run` prints: how the start goes, then what the services say and
@@ -41,11 +43,12 @@ type show struct {
 	starting bool
 	halting  bool
 	reminded time.Time
+	missing  time.Time // when was told what is not shown
 }
 
 func newShow(d *daemon) *show {
 	s := &show{
-		d: d, events: actors.NewFollower[journal.Record](), logs: actors.NewFollower[logstore.Entry](),
+		d: d, events: actors.NewFollower[journal.Record](), logs: actors.NewFollower[logstore.Entry]().AtPace(showPace),
 		tell: make(chan func(), 8), quit: make(chan struct{}), over: make(chan struct{}),
 		lines: newLogPrinter(d.app.out, d.app.now), facts: eventPrinter{screen: d.app.err, clock: d.app.now},
 		live: block{screen: d.app.err}, timing: newTiming(d.cfg), starting: true,
@@ -129,6 +132,7 @@ func (s *show) drain() {
 		case do := <-s.tell:
 			do()
 		default:
+			s.tellMissing()
 			return
 		}
 	}
@@ -175,10 +179,18 @@ func (s *show) print(batch []logstore.Entry) {
 	for _, e := range batch {
 		out.WriteString(s.lines.line(actors.LineOf(e)))
 	}
-	if lost := s.logs.Lost(); lost > 0 {
-		fmt.Fprintf(&out, "%s\n", s.d.app.out.paint(styleWorking, fmt.Sprintf("%s not shown; the log has them", plural(lost, "line"))))
-	}
 	s.d.app.out.printf("%s", out.String())
+	if now := time.Now(); now.Sub(s.missing) >= missingTime {
+		s.missing = now
+		s.tellMissing()
+	}
+}
+
+// tellMissing says how many lines were not shown since that was last said.
+func (s *show) tellMissing() {
+	if lost := s.logs.Lost(); lost > 0 {
+		s.d.app.out.printf("%s\n", s.d.app.out.paint(styleWorking, fmt.Sprintf("%s not shown; the log has them", plural(lost, "line"))))
+	}
 }
 
 // draw draws the live lines: what starts, or what a stop waits for.
