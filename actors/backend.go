@@ -30,6 +30,8 @@ type Backend interface {
 	Isolation() proc.Isolation
 	// Connections counts those of every process of the machine, by pid.
 	Connections() (map[int]uint64, error)
+	// Announce runs a command that tells of an event.
+	Announce(ctx context.Context, argv []string, vars []proc.EnvVar, timeout time.Duration) error
 	// Intake keeps the output of a service safe on its way to its log; nil: nothing does.
 	Intake(service string) (*proc.Intake, error)
 	// KeepHolds keeps the holds for the next life of the node.
@@ -103,6 +105,11 @@ func (b OnHost) Isolation() proc.Isolation { return b.Host.Isolation() }
 
 // Connections implements Backend.
 func (b OnHost) Connections() (map[int]uint64, error) { return proc.Connections() }
+
+// Announce implements Backend.
+func (b OnHost) Announce(ctx context.Context, argv []string, vars []proc.EnvVar, timeout time.Duration) error {
+	return b.Host.Announce(ctx, argv, vars, timeout)
+}
 
 // Intake implements Backend.
 func (b OnHost) Intake(service string) (*proc.Intake, error) { return b.Host.Intake(service) }

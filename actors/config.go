@@ -42,6 +42,8 @@ type Config struct {
 	// SampleInterval is how often is looked at what the services use; 0: only when somebody
 	// asks.
 	SampleInterval time.Duration
+	// Announcements are the commands that tell of events.
+	Announcements []Announcement
 	// CompatMetrics adds the metric of the original plan that is against the naming rules.
 	CompatMetrics bool
 	// Seed determines the jitter of the back-offs.
@@ -75,6 +77,14 @@ type Service struct {
 	// Description and Command are shown; secrets in Command are masked.
 	Description string
 	Command     []string
+}
+
+// Announcement is a command that is run for events, one after the other.
+type Announcement struct {
+	Command []string
+	Types   []string // of events
+	Names   []string // of services and supervisors; nil: whatever it is about
+	Timeout time.Duration
 }
 
 // Logs is how the output of services is kept.

@@ -23,9 +23,11 @@ type fakeBackend struct {
 	plans map[string]fakePlan
 	tries map[string]int
 	pids  int
-	holds [][]supervision.Hold
-	keep  func([]supervision.Hold) error
-	after func() // runs after each Start
+	// announce is what a command does that tells of an event, nil: nothing.
+	announce func(ctx context.Context, argv []string, vars []proc.EnvVar) error
+	holds    [][]supervision.Hold
+	keep     func([]supervision.Hold) error
+	after    func() // runs after each Start
 }
 
 // fakePlan is how the lives of a service go.

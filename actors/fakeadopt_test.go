@@ -1,6 +1,11 @@
 package actors
 
-import "github.com/blackhole/bhnode/proc"
+import (
+	"context"
+	"time"
+
+	"github.com/blackhole/bhnode/proc"
+)
 
 // Adopted is a process that lives on from a life of the node before.
 func (b *fakeBackend) Adopted(service string, incarnation uint64) Process {
@@ -15,6 +20,13 @@ func (b *fakeBackend) Adopted(service string, incarnation uint64) Process {
 }
 
 func (b *fakeBackend) Intake(string) (*proc.Intake, error) { return nil, nil }
+
+func (b *fakeBackend) Announce(ctx context.Context, argv []string, vars []proc.EnvVar, _ time.Duration) error {
+	if b.announce == nil {
+		return nil
+	}
+	return b.announce(ctx, argv, vars)
+}
 
 func (b *fakeBackend) Connections() (map[int]uint64, error) { return nil, nil }
 

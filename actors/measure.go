@@ -74,7 +74,7 @@ func (n *nodeContext) measured(v supervision.View, now time.Time) metrics.Servic
 func (n *nodeContext) kindOf(name string) string {
 	kind, _, _ := strings.Cut(name, "/")
 	switch {
-	case kind == "log", name == recordsName, name == journalName, name == samplerName, name == string(n.cfg.Tree.Root.Spec.ID):
+	case kind == "log", kind == "announcer", name == recordsName, name == journalName, name == samplerName, name == string(n.cfg.Tree.Root.Spec.ID):
 		return kind
 	case n.services.get(supervision.ChildID(name)) != nil:
 		return "service"

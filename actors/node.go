@@ -60,6 +60,7 @@ type nodeContext struct {
 	journal    *journalBook
 	journalPID *actor.PID
 	samplerPID *actor.PID
+	announcers []*actor.PID
 	metrics    *metrics.Metrics
 	mailboxes  mailboxes
 
@@ -103,6 +104,9 @@ func newContext(cfg Config, backend Backend) (*nodeContext, error) {
 	}
 	n.journalPID = actor.NewPID(n.system.Address(), recordsName+"/"+journalName)
 	n.samplerPID = actor.NewPID(n.system.Address(), recordsName+"/"+samplerName)
+	for i := range n.cfg.Announcements {
+		n.announcers = append(n.announcers, actor.NewPID(n.system.Address(), recordsName+"/"+announcerName(i)))
+	}
 	n.measure()
 	err := n.openJournal()
 	services := make([]*service, len(n.cfg.Services))
@@ -294,6 +298,7 @@ func (n *Node) close() {
 	if err := n.flush(); err != nil {
 		n.log.Error().Err(err).Msg("what was recorded last could not be written")
 	}
+	n.tellAll()
 	close(n.closed)
 	n.stopTop(n.records)
 	within(guestTime, n.guests.gone()) // a slow one does not hold the end up

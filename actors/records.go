@@ -23,6 +23,9 @@ func newRecordsActor(n *nodeContext, up chan<- struct{}) *recordsActor {
 		journalName: func() actor.Actor { return &journalActor{n.journal} },
 		samplerName: func() actor.Actor { return &sampler{node: n} },
 	}
+	for i, of := range n.cfg.Announcements {
+		producers[announcerName(i)] = func() actor.Actor { return newAnnouncer(n, of) }
+	}
 	for _, s := range n.services.all() {
 		producers[logName(s.Spec.Name)] = logOf(s)
 	}

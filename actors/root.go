@@ -275,6 +275,7 @@ func (r *rootActor) record(c actor.Context, now time.Time, commands []supervisio
 	if len(records) > 0 {
 		r.ledger.gave(records)
 		c.Send(r.node.journalPID, writeEvents{records})
+		r.announce(c, records)
 	}
 }
 

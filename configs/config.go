@@ -21,6 +21,8 @@ type Config struct {
 	Control Control
 	Metrics Metrics
 	TLS     TLS
+	// Notify are the commands that tell of events.
+	Notify []Announcement
 	// Services are all of them in file order, disabled ones included.
 	Services []Service
 	// Tree is the root supervisor with the enabled services: first what `tree`
@@ -183,6 +185,7 @@ func (d *decoder) document(c *Config, doc *node) {
 	d.readMetrics(c, top.child("metrics"))
 	d.readTLS(c, top.child("tls"))
 	d.refuseLater(top)
+	d.readNotify(c, top)
 
 	supervisor := top.child("supervisor")
 	root := &branch{name: rootName, o: supervisor, spec: d.readSupervision(supervisor, rootName)}
@@ -192,6 +195,7 @@ func (d *decoder) document(c *Config, doc *node) {
 	top.done()
 
 	d.checkExclusive(c, ds)
+	d.checkNotify(c, top, ds, tree)
 	d.resolveDependencies(ds, tree)
 	d.checkCompleted(ds)
 	d.checkSignificant(tree)

@@ -25,6 +25,7 @@ supervisor: {}
 defaults: {command: [a]}
 services: {x: {command: [a], depends_on: {y: {}}}, y: {}}
 tree: [{supervisor: s, children: [x]}]
+notify: [{command: [a], on: [node.ready]}]
 `
 	d := &decoder{file: "x", machine: testMachine(nil), masked: map[string]string{}, shapes: map[string]shape{}}
 	if _, err := d.decode(Source{Path: "/x"}, all); err != nil {
@@ -46,7 +47,7 @@ tree: [{supervisor: s, children: [x]}]
 var headings = map[string]string{
 	"How it is run": "defaults.", "`depends_on`": "depends_on.", "`health_check`": "defaults.health_check.", "`restart`": "defaults.restart.",
 	"`shutdown`": "defaults.shutdown.", "`hooks`": "defaults.hooks.", "`resources`": "defaults.resources.", "`tree`": "tree[0].",
-	"`node`": "node.", "`logs`": "logs.", "`control`": "control.", "`metrics`": "metrics.", "`tls`": "tls.", "`supervisor`": "supervisor.",
+	"`node`": "node.", "`logs`": "logs.", "`control`": "control.", "`metrics`": "metrics.", "`notify`": "notify[0].", "`tls`": "tls.", "`supervisor`": "supervisor.",
 }
 
 // described is what the reference says of each key: its tables have the key, what it
@@ -196,6 +197,9 @@ func whole(t *testing.T, object func(string) schema) []byte {
 		"additionalProperties": schema{"anyOf": []any{schema{"$ref": "#/$defs/service"}, schema{"type": "null"}}},
 	}, "the services by their names")
 	properties["tree"] = of(schema{"$ref": "#/$defs/children"}, "nested supervisors: the list of the root's children")
+	event := object("notify[0]")
+	event["required"] = []string{"command", "on"}
+	properties["notify"] = of(schema{"type": []string{"array", "null"}, "items": event}, "commands that tell of events")
 	properties["access"] = of(schema{"type": []string{"array", "null"}}, "who besides root and the owner may control the node")
 	properties["version"].(schema)["description"] = "of the configuration language"
 	supervisor["properties"].(schema)["children"] = of(schema{"$ref": "#/$defs/children"}, "what it supervises")

@@ -41,6 +41,9 @@ func (c *Config) sheet() *node {
 		tls.optional("cert", c.TLS.Cert)
 		tls.optional("key", c.TLS.Key)
 	}
+	if len(c.Notify) > 0 {
+		top.put("notify", c.showNotify())
+	}
 	control := top.child("control")
 	control.str("socket", c.Control.Socket)
 	control.quoted("socket_mode", fmt.Sprintf("%04o", c.Control.SocketMode))
@@ -84,6 +87,21 @@ func (c *Config) showMetrics(s sheet) {
 	s.duration("interval", m.Interval)
 	s.raw("tls", string(m.TLS))
 	s.bool("compat_names", m.CompatNames)
+}
+
+func (c *Config) showNotify() *node {
+	list := &node{kind: listKind}
+	for i, a := range c.Notify {
+		s := sheet{c: c, path: index("notify", i), n: &node{kind: mapKind}}
+		s.argv("command", a.Command)
+		s.argv("on", a.on)
+		if a.Names != nil {
+			s.argv("services", a.Names)
+		}
+		s.duration("timeout", a.Timeout)
+		list.items = append(list.items, s.n)
+	}
+	return list
 }
 
 func showSupervision(s sheet, spec supervision.SupervisorSpec) {

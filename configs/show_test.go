@@ -101,6 +101,9 @@ const elaborate = `
 node: {name: n, boot: best_effort, max_parallel_starts: 3, on_daemon_death: kill, shutdown_timeout: 1d}
 logs: {format: raw, on_overflow: drop, compress: false, block_timeout: 0}
 control: {socket: c.sock, socket_mode: "0640"}
+notify:
+  - {command: ./tell x, on: [service.failed, "supervisor.*"], services: [db, data], timeout: 1s}
+  - {command: [/bin/tell, "a b"], on: [node.ready]}
 metrics: {listen: "[::1]:9", interval: 1m, tls: mutual, compat_names: true}
 tls: {ca: ca.pem, cert: /etc/n.pem, key: n.key}
 supervisor: {strategy: one_for_one, auto_shutdown: any_significant}
@@ -141,7 +144,7 @@ func TestShownConfigurationReadsAsItself(t *testing.T) {
 			if diff := cmp.Diff(first.Show(), second.Show()); diff != "" {
 				t.Errorf("shown again (-first +second):\n%s", diff)
 			}
-			diff := cmp.Diff(first, second, cmpopts.IgnoreUnexported(Config{}, Service{}), cmpopts.IgnoreFields(Config{}, "Warnings"))
+			diff := cmp.Diff(first, second, cmpopts.IgnoreUnexported(Config{}, Service{}, Announcement{}), cmpopts.IgnoreFields(Config{}, "Warnings"))
 			if diff != "" {
 				t.Errorf("read again (-first +second):\n%s", diff)
 			}

@@ -188,6 +188,14 @@ const (
 	OperatorCommand = "operator.command"
 )
 
+// NoticeTypes are all of them.
+var NoticeTypes = []string{
+	NodeStarting, NodeReady, NodeStopping, NodeStopped, NodeAdopted, NodeUpgraded, NodeReloading, NodeReloadFailed, NodeReloaded,
+	ServiceWaiting, ServiceStarting, ServiceStarted, ServiceReady, ServiceUnhealthy, ServiceHealthy, ServiceExited, ServiceBackoff,
+	ServiceStopping, ServiceStopped, ServiceStuck, ServiceCompleted, ServiceFailed, ServiceLimits, ServiceAdopted,
+	SupervisorRestarting, SupervisorGaveUp, SupervisorEscalated, SupervisorPaused, SupervisorResumed, OperatorCommand,
+}
+
 // OperationError is an operator's command that could not be done.
 type OperationError struct {
 	ID   ChildID

@@ -211,6 +211,9 @@ func (d *daemon) actorsConfig(cfg *configs.Config) (*actors.Config, error) {
 			Description: s.Description, Command: cfg.MaskCommand(s.Name),
 		})
 	}
+	for _, a := range cfg.Notify {
+		c.Announcements = append(c.Announcements, actors.Announcement{Command: a.Command, Types: a.On, Names: a.Names, Timeout: a.Timeout})
+	}
 	if cfg.Metrics.Listen != "" {
 		c.SampleInterval = cfg.Metrics.Interval
 	}

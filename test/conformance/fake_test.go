@@ -85,6 +85,8 @@ func (b *bubble) Adopted(string, uint64) actors.Process { return nil }
 
 func (b *bubble) Intake(string) (*proc.Intake, error) { return nil, nil }
 
+func (b *bubble) Announce(context.Context, []string, []proc.EnvVar, time.Duration) error { return nil }
+
 func (b *bubble) Connections() (map[int]uint64, error) { return nil, nil }
 
 func (b *bubble) Isolation() proc.Isolation { return proc.Isolation{} }
