@@ -175,7 +175,7 @@ func (s *Control) Upgrade(ctx context.Context, r *bhnodev1.UpgradeRequest) (*bhn
 	if err != nil {
 		return nil, status.Error(codes.FailedPrecondition, err.Error())
 	}
-	s.node.system.Root.Send(s.node.root.pid, noteUpgrade{who: who(ctx), text: "upgrade --binary " + r.GetBinary()})
+	s.node.system.Root.Send(s.node.root.pid, noteAsked{who: who(ctx), text: "upgrade --binary " + r.GetBinary()})
 	return &bhnodev1.UpgradeResponse{Version: version}, nil
 }
 

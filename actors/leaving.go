@@ -57,7 +57,7 @@ func (l *leaving) stashes(message any) bool {
 		return false
 	}
 	switch message.(type) {
-	case supervision.Event, wake, tooLong, operate, manage, shutdown, signalService, park, abandon, noteReload, noteUpgrade, handOver:
+	case supervision.Event, wake, tooLong, operate, manage, shutdown, signalService, park, abandon, noteReload, noteAsked, handOver:
 		l.stash = append(l.stash, message)
 		return true
 	}

@@ -67,8 +67,8 @@ type (
 		pid int
 		err error
 	}
-	// noteUpgrade writes down that an operator asked for another program.
-	noteUpgrade struct{ who, text string }
+	// noteAsked writes down what an operator asked for that is none of supervision.
+	noteAsked struct{ who, text string }
 	// noteReload writes down that an operator asked for a reload; the answer is its number.
 	noteReload struct {
 		who, text string

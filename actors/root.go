@@ -86,7 +86,7 @@ func (r *rootActor) Receive(c actor.Context) {
 			Attrs: []supervision.Attr{{Key: "who", Value: m.who}, {Key: "signal", Value: name}},
 		})
 		r.deliver(c, m.id, m)
-	case noteUpgrade:
+	case noteAsked:
 		r.noteCommand(c, m.text, m.who)
 	case kept:
 		r.holds.kept(c, m)

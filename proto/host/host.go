@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
+
+	hostv1 "github.com/blackhole/bhnode/proto/bhnode/host/v1"
 )
 
 // errUnasked is the verdict on a dependency that has not answered yet.
@@ -81,6 +83,7 @@ func (h *host) start(lis net.Listener) {
 		h.Register(server)
 	}
 	if lis.Addr().Network() == "unix" {
+		hostv1.RegisterHostServer(server, inspector{level: h.Level})
 		reflection.Register(server)
 	}
 	h.servers = append(h.servers, server)

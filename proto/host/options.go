@@ -33,6 +33,8 @@ type Options struct {
 	Register func(*grpc.Server)
 	// Log is the logger; the zero value is silent.
 	Log zerolog.Logger
+	// Level is that of Log, so that bhnode can have it log all; nil: it cannot.
+	Level *Level
 	// DrainTimeout is how long begun calls may take once the service is ordered to
 	// stop; 0 is 10 s.
 	DrainTimeout time.Duration
@@ -65,9 +67,12 @@ func FromEnv(environ []string, out io.Writer) (Options, error) {
 	if o.Dependencies, err = DependenciesFromEnv(environ); err != nil {
 		return Options{}, err
 	}
-	if o.Log, err = NewLogger(out, o.Name, vars["BLACKHOLE_LOG_LEVEL"]); err != nil {
+	level, err := parseLevel(vars["BLACKHOLE_LOG_LEVEL"])
+	if err != nil {
 		return Options{}, err
 	}
+	o.Level = newLevel(level)
+	o.Log = newLogger(out, o.Name).Hook(o.Level)
 	return o, nil
 }
 
@@ -107,14 +112,27 @@ func DependenciesFromEnv(environ []string) ([]Dependency, error) {
 // NewLogger returns a logger that writes JSON lines with time, level, message and
 // the service's name. An empty level is info.
 func NewLogger(out io.Writer, service, level string) (zerolog.Logger, error) {
-	parsed, err := zerolog.ParseLevel(cmp.Or(strings.ToLower(level), "info"))
+	parsed, err := parseLevel(level)
 	if err != nil {
-		return zerolog.Nop(), fmt.Errorf("log level %q: not one of trace, debug, info, warn, error", level)
+		return zerolog.Nop(), err
 	}
+	return newLogger(out, service).Level(parsed), nil
+}
+
+func parseLevel(text string) (zerolog.Level, error) {
+	parsed, err := zerolog.ParseLevel(cmp.Or(strings.ToLower(text), "info"))
+	if err != nil {
+		return zerolog.NoLevel, fmt.Errorf("log level %q: not one of trace, debug, info, warn, error", text)
+	}
+	return parsed, nil
+}
+
+// newLogger returns one that logs all.
+func newLogger(out io.Writer, service string) zerolog.Logger {
 	stamp := zerolog.HookFunc(func(e *zerolog.Event, _ zerolog.Level, _ string) {
 		e.Str("time", time.Now().UTC().Format(time.RFC3339Nano))
 	})
-	return zerolog.New(out).Level(parsed).Hook(stamp).With().Str("service", service).Logger(), nil
+	return zerolog.New(out).Level(zerolog.TraceLevel).Hook(stamp).With().Str("service", service).Logger()
 }
 
 func parsePort(variable, value string) (int, error) {

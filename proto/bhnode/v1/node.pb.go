@@ -2913,6 +2913,198 @@ func (x *SignalServiceResponse) GetPid() int32 {
 	return 0
 }
 
+type DebugServiceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	On            bool                   `protobuf:"varint,2,opt,name=on,proto3" json:"on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DebugServiceRequest) Reset() {
+	*x = DebugServiceRequest{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DebugServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DebugServiceRequest) ProtoMessage() {}
+
+func (x *DebugServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DebugServiceRequest.ProtoReflect.Descriptor instead.
+func (*DebugServiceRequest) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *DebugServiceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DebugServiceRequest) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+type DebugServiceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"` // it logs at now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DebugServiceResponse) Reset() {
+	*x = DebugServiceResponse{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DebugServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DebugServiceResponse) ProtoMessage() {}
+
+func (x *DebugServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DebugServiceResponse.ProtoReflect.Descriptor instead.
+func (*DebugServiceResponse) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *DebugServiceResponse) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+type ProfileServiceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Cpu           *durationpb.Duration   `protobuf:"bytes,2,opt,name=cpu,proto3" json:"cpu,omitempty"` // for so long; absent: the heap as it is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfileServiceRequest) Reset() {
+	*x = ProfileServiceRequest{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileServiceRequest) ProtoMessage() {}
+
+func (x *ProfileServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileServiceRequest.ProtoReflect.Descriptor instead.
+func (*ProfileServiceRequest) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ProfileServiceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ProfileServiceRequest) GetCpu() *durationpb.Duration {
+	if x != nil {
+		return x.Cpu
+	}
+	return nil
+}
+
+type ProfileServiceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfileServiceResponse) Reset() {
+	*x = ProfileServiceResponse{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileServiceResponse) ProtoMessage() {}
+
+func (x *ProfileServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileServiceResponse.ProtoReflect.Descriptor instead.
+func (*ProfileServiceResponse) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ProfileServiceResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 type ShutdownRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Now           bool                   `protobuf:"varint,1,opt,name=now,proto3" json:"now,omitempty"`
@@ -2922,7 +3114,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[38]
+	mi := &file_bhnode_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2934,7 +3126,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[38]
+	mi := &file_bhnode_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2947,7 +3139,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ShutdownRequest) GetNow() bool {
@@ -2965,7 +3157,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[39]
+	mi := &file_bhnode_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2977,7 +3169,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[39]
+	mi := &file_bhnode_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2990,7 +3182,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 // LogEntry is one line of a service.
@@ -3011,7 +3203,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[40]
+	mi := &file_bhnode_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3023,7 +3215,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[40]
+	mi := &file_bhnode_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3036,7 +3228,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -3116,7 +3308,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[41]
+	mi := &file_bhnode_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3128,7 +3320,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[41]
+	mi := &file_bhnode_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3141,7 +3333,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StreamLogsRequest) GetServices() []string {
@@ -3196,7 +3388,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[42]
+	mi := &file_bhnode_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3208,7 +3400,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[42]
+	mi := &file_bhnode_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3221,7 +3413,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StreamLogsResponse) GetEntries() []*LogEntry {
@@ -3257,7 +3449,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[43]
+	mi := &file_bhnode_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3269,7 +3461,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[43]
+	mi := &file_bhnode_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3282,7 +3474,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -3368,7 +3560,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[44]
+	mi := &file_bhnode_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3380,7 +3572,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[44]
+	mi := &file_bhnode_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3393,7 +3585,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StreamEventsRequest) GetNames() []string {
@@ -3440,7 +3632,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[45]
+	mi := &file_bhnode_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3452,7 +3644,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[45]
+	mi := &file_bhnode_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3465,7 +3657,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *StreamEventsResponse) GetEvents() []*Event {
@@ -3709,7 +3901,17 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\")\n" +
 	"\x15SignalServiceResponse\x12\x10\n" +
-	"\x03pid\x18\x01 \x01(\x05R\x03pid\"#\n" +
+	"\x03pid\x18\x01 \x01(\x05R\x03pid\"9\n" +
+	"\x13DebugServiceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02on\x18\x02 \x01(\bR\x02on\",\n" +
+	"\x14DebugServiceResponse\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\"X\n" +
+	"\x15ProfileServiceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
+	"\x03cpu\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03cpu\",\n" +
+	"\x16ProfileServiceResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"#\n" +
 	"\x0fShutdownRequest\x12\x10\n" +
 	"\x03now\x18\x01 \x01(\bR\x03now\"\x12\n" +
 	"\x10ShutdownResponse\"\xf2\x01\n" +
@@ -3802,7 +4004,7 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\bNodeKind\x12\x19\n" +
 	"\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14NODE_KIND_SUPERVISOR\x10\x01\x12\x15\n" +
-	"\x11NODE_KIND_SERVICE\x10\x022\xe6\t\n" +
+	"\x11NODE_KIND_SERVICE\x10\x022\x90\v\n" +
 	"\x04Node\x12@\n" +
 	"\aGetNode\x12\x19.bhnode.v1.GetNodeRequest\x1a\x1a.bhnode.v1.GetNodeResponse\x12F\n" +
 	"\tGetStatus\x12\x1b.bhnode.v1.GetStatusRequest\x1a\x1c.bhnode.v1.GetStatusResponse\x12N\n" +
@@ -3813,7 +4015,9 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\x0fRestartServices\x12!.bhnode.v1.RestartServicesRequest\x1a\".bhnode.v1.RestartServicesResponse\x12X\n" +
 	"\x0fPauseSupervisor\x12!.bhnode.v1.PauseSupervisorRequest\x1a\".bhnode.v1.PauseSupervisorResponse\x12[\n" +
 	"\x10ResumeSupervisor\x12\".bhnode.v1.ResumeSupervisorRequest\x1a#.bhnode.v1.ResumeSupervisorResponse\x12R\n" +
-	"\rSignalService\x12\x1f.bhnode.v1.SignalServiceRequest\x1a .bhnode.v1.SignalServiceResponse\x12C\n" +
+	"\rSignalService\x12\x1f.bhnode.v1.SignalServiceRequest\x1a .bhnode.v1.SignalServiceResponse\x12O\n" +
+	"\fDebugService\x12\x1e.bhnode.v1.DebugServiceRequest\x1a\x1f.bhnode.v1.DebugServiceResponse\x12W\n" +
+	"\x0eProfileService\x12 .bhnode.v1.ProfileServiceRequest\x1a!.bhnode.v1.ProfileServiceResponse0\x01\x12C\n" +
 	"\bShutdown\x12\x1a.bhnode.v1.ShutdownRequest\x1a\x1b.bhnode.v1.ShutdownResponse\x12@\n" +
 	"\aUpgrade\x12\x19.bhnode.v1.UpgradeRequest\x1a\x1a.bhnode.v1.UpgradeResponse\x12=\n" +
 	"\x06Reload\x12\x18.bhnode.v1.ReloadRequest\x1a\x19.bhnode.v1.ReloadResponse\x12R\n" +
@@ -3835,7 +4039,7 @@ func file_bhnode_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_bhnode_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_bhnode_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                   // 0: bhnode.v1.NodeState
 	(ServiceState)(0),                // 1: bhnode.v1.ServiceState
@@ -3880,43 +4084,47 @@ var file_bhnode_v1_node_proto_goTypes = []any{
 	(*ResumeSupervisorResponse)(nil), // 40: bhnode.v1.ResumeSupervisorResponse
 	(*SignalServiceRequest)(nil),     // 41: bhnode.v1.SignalServiceRequest
 	(*SignalServiceResponse)(nil),    // 42: bhnode.v1.SignalServiceResponse
-	(*ShutdownRequest)(nil),          // 43: bhnode.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 44: bhnode.v1.ShutdownResponse
-	(*LogEntry)(nil),                 // 45: bhnode.v1.LogEntry
-	(*StreamLogsRequest)(nil),        // 46: bhnode.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),       // 47: bhnode.v1.StreamLogsResponse
-	(*Event)(nil),                    // 48: bhnode.v1.Event
-	(*StreamEventsRequest)(nil),      // 49: bhnode.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),     // 50: bhnode.v1.StreamEventsResponse
-	(*timestamppb.Timestamp)(nil),    // 51: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 52: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 53: google.protobuf.Struct
+	(*DebugServiceRequest)(nil),      // 43: bhnode.v1.DebugServiceRequest
+	(*DebugServiceResponse)(nil),     // 44: bhnode.v1.DebugServiceResponse
+	(*ProfileServiceRequest)(nil),    // 45: bhnode.v1.ProfileServiceRequest
+	(*ProfileServiceResponse)(nil),   // 46: bhnode.v1.ProfileServiceResponse
+	(*ShutdownRequest)(nil),          // 47: bhnode.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 48: bhnode.v1.ShutdownResponse
+	(*LogEntry)(nil),                 // 49: bhnode.v1.LogEntry
+	(*StreamLogsRequest)(nil),        // 50: bhnode.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),       // 51: bhnode.v1.StreamLogsResponse
+	(*Event)(nil),                    // 52: bhnode.v1.Event
+	(*StreamEventsRequest)(nil),      // 53: bhnode.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),     // 54: bhnode.v1.StreamEventsResponse
+	(*timestamppb.Timestamp)(nil),    // 55: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 56: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 57: google.protobuf.Struct
 }
 var file_bhnode_v1_node_proto_depIdxs = []int32{
 	9,  // 0: bhnode.v1.ReloadResponse.restarted:type_name -> bhnode.v1.ChangedService
 	9,  // 1: bhnode.v1.ReloadResponse.in_place:type_name -> bhnode.v1.ChangedService
 	10, // 2: bhnode.v1.ReloadResponse.waves:type_name -> bhnode.v1.Wave
-	51, // 3: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
+	55, // 3: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
 	0,  // 4: bhnode.v1.GetNodeResponse.state:type_name -> bhnode.v1.NodeState
-	51, // 5: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
-	51, // 6: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
-	52, // 7: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
+	55, // 5: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
+	55, // 6: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
+	56, // 7: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
 	1,  // 8: bhnode.v1.Service.state:type_name -> bhnode.v1.ServiceState
 	2,  // 9: bhnode.v1.Service.health:type_name -> bhnode.v1.Health
 	15, // 10: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
-	51, // 11: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
-	52, // 12: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
+	55, // 11: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
+	56, // 12: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
 	16, // 13: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
 	3,  // 14: bhnode.v1.Service.reason:type_name -> bhnode.v1.Reason
-	51, // 15: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
+	55, // 15: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
 	19, // 16: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
 	18, // 17: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
-	52, // 18: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
+	56, // 18: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
 	17, // 19: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
 	0,  // 20: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
 	22, // 21: bhnode.v1.GetStatusResponse.isolation:type_name -> bhnode.v1.Isolation
 	23, // 22: bhnode.v1.Isolation.problems:type_name -> bhnode.v1.Problem
-	52, // 23: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
+	56, // 23: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
 	21, // 24: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
 	28, // 25: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
 	26, // 26: bhnode.v1.WatchStatusResponse.machine:type_name -> bhnode.v1.Machine
@@ -3924,59 +4132,64 @@ var file_bhnode_v1_node_proto_depIdxs = []int32{
 	4,  // 28: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
 	1,  // 29: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
 	2,  // 30: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
-	52, // 31: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
+	56, // 31: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
 	29, // 32: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
-	52, // 33: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
+	56, // 33: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
 	3,  // 34: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
 	10, // 35: bhnode.v1.Consequence.stops:type_name -> bhnode.v1.Wave
 	10, // 36: bhnode.v1.Consequence.starts:type_name -> bhnode.v1.Wave
 	30, // 37: bhnode.v1.StartServicesResponse.consequence:type_name -> bhnode.v1.Consequence
 	30, // 38: bhnode.v1.StopServicesResponse.consequence:type_name -> bhnode.v1.Consequence
 	30, // 39: bhnode.v1.RestartServicesResponse.consequence:type_name -> bhnode.v1.Consequence
-	51, // 40: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	51, // 41: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
-	45, // 42: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
-	51, // 43: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
-	53, // 44: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
-	51, // 45: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
-	48, // 46: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
-	13, // 47: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
-	20, // 48: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
-	24, // 49: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
-	27, // 50: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
-	31, // 51: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
-	33, // 52: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
-	35, // 53: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
-	37, // 54: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
-	39, // 55: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
-	41, // 56: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
-	43, // 57: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
-	5,  // 58: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
-	7,  // 59: bhnode.v1.Node.Reload:input_type -> bhnode.v1.ReloadRequest
-	11, // 60: bhnode.v1.Node.AbandonReload:input_type -> bhnode.v1.AbandonReloadRequest
-	46, // 61: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
-	49, // 62: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
-	14, // 63: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
-	21, // 64: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
-	25, // 65: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
-	28, // 66: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
-	32, // 67: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
-	34, // 68: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
-	36, // 69: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
-	38, // 70: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
-	40, // 71: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
-	42, // 72: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
-	44, // 73: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
-	6,  // 74: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
-	8,  // 75: bhnode.v1.Node.Reload:output_type -> bhnode.v1.ReloadResponse
-	12, // 76: bhnode.v1.Node.AbandonReload:output_type -> bhnode.v1.AbandonReloadResponse
-	47, // 77: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
-	50, // 78: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
-	63, // [63:79] is the sub-list for method output_type
-	47, // [47:63] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	56, // 40: bhnode.v1.ProfileServiceRequest.cpu:type_name -> google.protobuf.Duration
+	55, // 41: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	55, // 42: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
+	49, // 43: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
+	55, // 44: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
+	57, // 45: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
+	55, // 46: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
+	52, // 47: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
+	13, // 48: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
+	20, // 49: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
+	24, // 50: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
+	27, // 51: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
+	31, // 52: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
+	33, // 53: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
+	35, // 54: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
+	37, // 55: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
+	39, // 56: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
+	41, // 57: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
+	43, // 58: bhnode.v1.Node.DebugService:input_type -> bhnode.v1.DebugServiceRequest
+	45, // 59: bhnode.v1.Node.ProfileService:input_type -> bhnode.v1.ProfileServiceRequest
+	47, // 60: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
+	5,  // 61: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
+	7,  // 62: bhnode.v1.Node.Reload:input_type -> bhnode.v1.ReloadRequest
+	11, // 63: bhnode.v1.Node.AbandonReload:input_type -> bhnode.v1.AbandonReloadRequest
+	50, // 64: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
+	53, // 65: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
+	14, // 66: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
+	21, // 67: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
+	25, // 68: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
+	28, // 69: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
+	32, // 70: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
+	34, // 71: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
+	36, // 72: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
+	38, // 73: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
+	40, // 74: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
+	42, // 75: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
+	44, // 76: bhnode.v1.Node.DebugService:output_type -> bhnode.v1.DebugServiceResponse
+	46, // 77: bhnode.v1.Node.ProfileService:output_type -> bhnode.v1.ProfileServiceResponse
+	48, // 78: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
+	6,  // 79: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
+	8,  // 80: bhnode.v1.Node.Reload:output_type -> bhnode.v1.ReloadResponse
+	12, // 81: bhnode.v1.Node.AbandonReload:output_type -> bhnode.v1.AbandonReloadResponse
+	51, // 82: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
+	54, // 83: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
+	66, // [66:84] is the sub-list for method output_type
+	48, // [48:66] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_bhnode_v1_node_proto_init() }
@@ -3989,15 +4202,15 @@ func file_bhnode_v1_node_proto_init() {
 	file_bhnode_v1_node_proto_msgTypes[12].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[21].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[24].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[41].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[44].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[45].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[48].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bhnode_v1_node_proto_rawDesc), len(file_bhnode_v1_node_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   46,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

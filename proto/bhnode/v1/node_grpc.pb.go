@@ -31,6 +31,8 @@ const (
 	Node_PauseSupervisor_FullMethodName  = "/bhnode.v1.Node/PauseSupervisor"
 	Node_ResumeSupervisor_FullMethodName = "/bhnode.v1.Node/ResumeSupervisor"
 	Node_SignalService_FullMethodName    = "/bhnode.v1.Node/SignalService"
+	Node_DebugService_FullMethodName     = "/bhnode.v1.Node/DebugService"
+	Node_ProfileService_FullMethodName   = "/bhnode.v1.Node/ProfileService"
 	Node_Shutdown_FullMethodName         = "/bhnode.v1.Node/Shutdown"
 	Node_Upgrade_FullMethodName          = "/bhnode.v1.Node/Upgrade"
 	Node_Reload_FullMethodName           = "/bhnode.v1.Node/Reload"
@@ -65,6 +67,10 @@ type NodeClient interface {
 	ResumeSupervisor(ctx context.Context, in *ResumeSupervisorRequest, opts ...grpc.CallOption) (*ResumeSupervisorResponse, error)
 	// SignalService sends a signal to a service's main process.
 	SignalService(ctx context.Context, in *SignalServiceRequest, opts ...grpc.CallOption) (*SignalServiceResponse, error)
+	// DebugService has a service that is built on bhnode's host log all, or as before.
+	DebugService(ctx context.Context, in *DebugServiceRequest, opts ...grpc.CallOption) (*DebugServiceResponse, error)
+	// ProfileService returns a profile of such a service for pprof, in parts.
+	ProfileService(ctx context.Context, in *ProfileServiceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ProfileServiceResponse], error)
 	// Shutdown ends the node in order, or with now at once; it answers when the stop has begun.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownResponse, error)
 	// Upgrade has the node checked by another bhnode, and that put in its place: same process,
@@ -199,6 +205,35 @@ func (c *nodeClient) SignalService(ctx context.Context, in *SignalServiceRequest
 	return out, nil
 }
 
+func (c *nodeClient) DebugService(ctx context.Context, in *DebugServiceRequest, opts ...grpc.CallOption) (*DebugServiceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DebugServiceResponse)
+	err := c.cc.Invoke(ctx, Node_DebugService_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeClient) ProfileService(ctx context.Context, in *ProfileServiceRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ProfileServiceResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[1], Node_ProfileService_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ProfileServiceRequest, ProfileServiceResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_ProfileServiceClient = grpc.ServerStreamingClient[ProfileServiceResponse]
+
 func (c *nodeClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ShutdownResponse)
@@ -241,7 +276,7 @@ func (c *nodeClient) AbandonReload(ctx context.Context, in *AbandonReloadRequest
 
 func (c *nodeClient) StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[1], Node_StreamLogs_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[2], Node_StreamLogs_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +295,7 @@ type Node_StreamLogsClient = grpc.ServerStreamingClient[StreamLogsResponse]
 
 func (c *nodeClient) StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamEventsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[2], Node_StreamEvents_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[3], Node_StreamEvents_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -303,6 +338,10 @@ type NodeServer interface {
 	ResumeSupervisor(context.Context, *ResumeSupervisorRequest) (*ResumeSupervisorResponse, error)
 	// SignalService sends a signal to a service's main process.
 	SignalService(context.Context, *SignalServiceRequest) (*SignalServiceResponse, error)
+	// DebugService has a service that is built on bhnode's host log all, or as before.
+	DebugService(context.Context, *DebugServiceRequest) (*DebugServiceResponse, error)
+	// ProfileService returns a profile of such a service for pprof, in parts.
+	ProfileService(*ProfileServiceRequest, grpc.ServerStreamingServer[ProfileServiceResponse]) error
 	// Shutdown ends the node in order, or with now at once; it answers when the stop has begun.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error)
 	// Upgrade has the node checked by another bhnode, and that put in its place: same process,
@@ -357,6 +396,12 @@ func (UnimplementedNodeServer) ResumeSupervisor(context.Context, *ResumeSupervis
 }
 func (UnimplementedNodeServer) SignalService(context.Context, *SignalServiceRequest) (*SignalServiceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SignalService not implemented")
+}
+func (UnimplementedNodeServer) DebugService(context.Context, *DebugServiceRequest) (*DebugServiceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DebugService not implemented")
+}
+func (UnimplementedNodeServer) ProfileService(*ProfileServiceRequest, grpc.ServerStreamingServer[ProfileServiceResponse]) error {
+	return status.Error(codes.Unimplemented, "method ProfileService not implemented")
 }
 func (UnimplementedNodeServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
@@ -570,6 +615,35 @@ func _Node_SignalService_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Node_DebugService_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DebugServiceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).DebugService(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_DebugService_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).DebugService(ctx, req.(*DebugServiceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Node_ProfileService_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ProfileServiceRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NodeServer).ProfileService(m, &grpc.GenericServerStream[ProfileServiceRequest, ProfileServiceResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_ProfileServiceServer = grpc.ServerStreamingServer[ProfileServiceResponse]
+
 func _Node_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ShutdownRequest)
 	if err := dec(in); err != nil {
@@ -708,6 +782,10 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Node_SignalService_Handler,
 		},
 		{
+			MethodName: "DebugService",
+			Handler:    _Node_DebugService_Handler,
+		},
+		{
 			MethodName: "Shutdown",
 			Handler:    _Node_Shutdown_Handler,
 		},
@@ -728,6 +806,11 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchStatus",
 			Handler:       _Node_WatchStatus_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ProfileService",
+			Handler:       _Node_ProfileService_Handler,
 			ServerStreams: true,
 		},
 		{
