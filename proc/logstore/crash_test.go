@@ -1,6 +1,7 @@
 package logstore
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/signal"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/blackhole/bhnode/proc/internal/segment"
 )
 
 func TestTornLines(t *testing.T) {
@@ -130,6 +133,23 @@ func TestAppendGoesOnAfterErrors(t *testing.T) {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 	})
+}
+
+func TestALogThatCannotBeRotatedGrows(t *testing.T) {
+	o := options(t)
+	o.MaxSize = 10
+	s := openStore(t, o)
+	appendAll(t, s, lines(1, 1))
+	// What would be its name is a directory that is not empty: it cannot be renamed over.
+	if err := os.MkdirAll(segment.Name(o.path(), 1)+"/in/the/way", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.o.MaxFiles = 1 // so that it would be removed
+	appendAll(t, s, lines(2, 3))
+	text, err := os.ReadFile(o.path())
+	if err != nil || bytes.Count(text, []byte("\n")) != 3 {
+		t.Errorf("%v, it holds %s", err, text)
+	}
 }
 
 // limitFileSize runs do while no file of this process can grow beyond size.

@@ -128,6 +128,9 @@ func (r *reader) read(ctx context.Context, from position, yield func(Entry) bool
 	var errs []error
 	for _, src := range slices.Backward(r.files.sources) {
 		goOn := true
+		if from.offset == 0 && !r.q.Since.IsZero() && !r.o.Raw {
+			from.offset = src.since(r.q.Since)
+		}
 		err := src.forward(from.offset, func(line []byte, open bool) bool {
 			e, ok := r.accept(src, line, open)
 			switch {

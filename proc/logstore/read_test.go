@@ -1,6 +1,7 @@
 package logstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -100,6 +101,41 @@ func TestSinceLeavesOutOldFiles(t *testing.T) {
 	}
 	if diff := cmp.Diff(wantLines(61, 100), readAll(t, o, Query{Since: noon})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// In a large file the beginning of what is wanted is looked for, and found, long lines in the
+// way or not.
+func TestSinceInALargeFile(t *testing.T) {
+	o := options(t)
+	o.MaxSize = 1 << 30
+	s := openStore(t, o)
+	const count = 60_000
+	for from := 1; from <= count; from += 1000 {
+		batch := lines(from, from+999)
+		for i := range batch {
+			batch[i].Time = noon.Add(time.Duration(from+i) * time.Second)
+			if i == 500 && from%5000 == 1 {
+				batch[i].Line = bytes.Repeat([]byte("x"), 300<<10)
+			}
+		}
+		appendAll(t, s, batch)
+	}
+	if s.size < 2*bisected {
+		t.Fatalf("the file has %d bytes, too few", s.size)
+	}
+	for _, n := range []int{0, 1, 2, 500, 501, 502, 999, 1000, 30_000, 30_501, 59_990, 60_000, 60_001} {
+		got, first := 0, uint64(0)
+		err := Read(t.Context(), o, Query{Since: noon.Add(time.Duration(n) * time.Second)}, func(e Entry) bool {
+			if first == 0 {
+				first = e.Seq
+			}
+			got++
+			return true
+		})
+		if want := count - max(n, 1) + 1; err != nil || got != want || want > 0 && first != uint64(max(n, 1)) {
+			t.Errorf("since second %d: %d entries from %d on, %v; want %d", n, got, first, err, want)
+		}
 	}
 }
 

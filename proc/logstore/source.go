@@ -171,6 +171,52 @@ func (s *source) lastSeq() (uint64, error) {
 	return seq, err
 }
 
+// bisected is the size from which on the beginning of what is wanted is looked for.
+const bisected = 4 << 20
+
+// since returns where the entries of a file that is not compressed begin that are not older
+// than t, or a little before. It takes them to be in the order of their times.
+func (s *source) since(t time.Time) int64 {
+	low, high := int64(0), s.info.Size() // what is before low is older
+	if s.gz {
+		return 0
+	}
+	t = t.Add(-coarse)
+	for high-low > bisected {
+		middle := low + (high-low)/2
+		at, offset, ok := s.firstTime(middle, high)
+		switch {
+		case ok && at.Before(t):
+			low = offset
+		default:
+			high = middle
+		}
+	}
+	return low
+}
+
+// firstTime returns the time and the place of the first entry that begins behind an offset.
+func (s *source) firstTime(from, to int64) (at time.Time, offset int64, ok bool) {
+	r := bufio.NewReaderSize(io.NewSectionReader(s.file, from, to-from), 64<<10)
+	offset = from
+	for first := true; ; first = false {
+		line, err := r.ReadSlice('\n')
+		if !first && err == nil {
+			if at, ok := decodeTime(line); ok {
+				return at, offset, true
+			}
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return time.Time{}, 0, false
+		}
+		offset += int64(len(line))
+		for errors.Is(err, bufio.ErrBufferFull) { // the rest of a long line
+			line, err = r.ReadSlice('\n')
+			offset += int64(len(line))
+		}
+	}
+}
+
 // forward calls fn for the lines from offset on (of what a compressed file holds: from
 // its beginning), in order, until fn returns false. open marks a last line without a
 // newline; line is valid only during the call.

@@ -234,7 +234,7 @@ func (s *Store) append(b []byte, seq uint64) error {
 		}
 	}
 	if s.size > 0 && s.size+int64(len(b)) > s.o.MaxSize {
-		if err := s.rotate(); err != nil {
+		if err := s.rotate(); err != nil && !s.mayGoOn() {
 			return err
 		}
 	}
@@ -245,6 +245,17 @@ func (s *Store) append(b []byte, seq uint64) error {
 		}
 	}
 	return s.write(b)
+}
+
+// mayGoOn tells whether the file that could not be rotated can be written to all the same:
+// in a directory that is read-only now it grows beyond its size rather than that a line is
+// lost.
+func (s *Store) mayGoOn() bool {
+	if s.file == nil {
+		return false
+	}
+	info, err := os.Lstat(s.o.path())
+	return err == nil && inodeOf(info) == s.inode
 }
 
 // write appends b to the file, all of it or nothing.

@@ -48,6 +48,8 @@ var moreSteps = map[string]func(arg string){
 	// of the kernel; exec then becomes it.
 	"readonly-groups": func(string) { remountGroups() },
 	"enter-group":     enterGroup,
+	// small-disk=DIR gives a directory a disk of 3 MiB; exec then becomes bhnode.
+	"small-disk": smallDisk,
 	"threaded-group":  func(dir string) { must(os.WriteFile(dir+"/cgroup.subtree_control", []byte("+cpu"), 0)) },
 	// become makes it another user, and a group of that number.
 	"become": func(id string) {
