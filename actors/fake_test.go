@@ -244,13 +244,6 @@ func (p *fakeProcess) Exit() proc.Exit {
 
 func (p *fakeProcess) Counters() proc.Counters { p.note("Counters"); return p.plan.counters }
 
-func (p *fakeProcess) Usage() (proc.Usage, error) {
-	p.note("Usage")
-	u := p.plan.usage
-	u.At = time.Now()
-	return u, nil
-}
-
 func (p *fakeProcess) Signal(sig syscall.Signal) error {
 	p.note("Signal " + sig.String())
 	p.note("Signal")
@@ -403,16 +396,4 @@ func (f *fakeProber) Close() error {
 	defer f.p.mu.Unlock()
 	f.p.closed = true
 	return nil
-}
-
-// times is how often a method was called.
-func (p *fakeProcess) times(method string) (n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, m := range p.calls {
-		if m == method {
-			n++
-		}
-	}
-	return n
 }

@@ -56,7 +56,7 @@ func (f *Follower[T]) takes(n, weight int) bool {
 		f.weights = f.weights[1:]
 	}
 	if len(f.weights) > 0 && f.weight+weight > followerBytes || !f.affords(weight) {
-		f.lost.Add(uint64(n))
+		f.lost.Add(uint64(n)) //nolint:gosec // a length
 		return false
 	}
 	return true

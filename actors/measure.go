@@ -56,7 +56,7 @@ func (n *nodeContext) measured(v supervision.View, now time.Time) metrics.Servic
 	svc := n.services.get(v.ID)
 	s := metrics.Service{Name: string(v.ID), State: string(v.State), Wanted: v.Wanted}
 	s.Healthy = v.State == supervision.StateRunning || v.State == supervision.StateCompleted
-	s.MemoryLimit = uint64(max(svc.Spec.Limits.MemoryMB, 0)) << 20 //nolint:gosec // it is positive
+	s.MemoryLimit = uint64(max(svc.Spec.Limits.MemoryMB, 0)) << 20
 	var u *inUse
 	if u, s.Totals = svc.tally.show(v.Incarnation); u != nil {
 		s.Sample = &u.Sample

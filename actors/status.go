@@ -68,7 +68,7 @@ func (n *nodeContext) serviceOf(svc *Service, v supervision.View, enabled bool, 
 	out.Reason, out.Message = reasons[v.Reason], v.Detail
 	out.RestartsInWindow, out.RestartLimit = uint32(v.InWindow), uint32(max(v.Limit.Max, 0)) //nolint:gosec // small counts
 	if l := svc.Spec.Limits; l.MemoryMB > 0 {
-		out.MemoryLimitBytes = new(uint64(l.MemoryMB) << 20) //nolint:gosec // positive
+		out.MemoryLimitBytes = new(uint64(l.MemoryMB) << 20)
 	}
 	if l := svc.Spec.Limits; l.CPUPercent > 0 {
 		out.CpuLimitPercent = new(uint32(l.CPUPercent)) //nolint:gosec // positive

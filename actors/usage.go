@@ -4,10 +4,9 @@ import (
 	"sync"
 	"time"
 
-	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
-
 	"github.com/blackhole/bhnode/actors/metrics"
 	"github.com/blackhole/bhnode/proc"
+	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
 )
 
 // gauge tells what an incarnation uses and what the kernel has counted of it. It reads

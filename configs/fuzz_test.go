@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,11 @@ func FuzzDecode(f *testing.F) {
 		c, err := decodeOnly(text)
 		if err != nil {
 			lines := strings.Count(text, "\n") + strings.Count(text, "\r") + 1 // to YAML both end a line
-			for _, e := range err.(Errors) {
+			mistakes, ok := errors.AsType[Errors](err)
+			if !ok || len(mistakes) == 0 {
+				t.Fatalf("%T: %v", err, err)
+			}
+			for _, e := range mistakes {
 				if e.Line > lines || e.Line < 0 || e.Message == "" {
 					t.Fatalf("%d lines: %+v", lines, e)
 				}

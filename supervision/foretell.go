@@ -20,11 +20,12 @@ func Foretell(t *Tree, o Options, mem Memory, now time.Time, op Operate) Consequ
 			continue
 		}
 		f.alive[c.id()] = c.inc
-		switch {
-		case c.phase == starting:
+		switch c.phase {
+		case starting:
 			f.after(turn, func() { f.ready(StartChild{ID: c.id(), Incarnation: c.inc}) })
-		case c.phase == stopping:
+		case stopping:
 			f.after(turn, func() { f.exit(c.id(), c.inc, ShutdownExit) })
+		case down, up:
 		}
 	}
 	op.Call = 1 // a memory holds no calls

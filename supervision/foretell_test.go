@@ -28,7 +28,8 @@ func TestWhatACommandBringsAbout(t *testing.T) {
 		{"restart only", nil, Operate{Op: OpRestart, IDs: []ChildID{"ledger"}, Only: true}, "ledger", "ledger"},
 		{"start what runs", nil, Operate{Op: OpStart, All: true}, "", ""},
 		{
-			"start what is held", func() { w.stop("identity", "social") }, Operate{Op: OpStart, IDs: []ChildID{"wallet"}},
+			"start what is held", func() { w.stop("identity", "social") },
+			Operate{Op: OpStart, IDs: []ChildID{"wallet"}},
 			"", "identity|storage node ledger|indexer wallet", // the others need social
 		},
 	} {

@@ -126,7 +126,7 @@ func topToJSON(at time.Time, now *bhnodev1.WatchStatusResponse, use *useHistory)
 		Node: orNull(now.GetStatus().GetNode()), Time: at.Format(time.RFC3339Nano), Services: []topServiceJSON{},
 		Machine: machineJSON{
 			Processors: m.GetProcessors(), Load: m.GetLoad(), Memory: m.GetMemoryBytes(), Available: m.GetMemoryAvailableBytes(),
-			CPUPressure: m.CpuPressure, MemoryPressure: m.MemoryPressure, IOPressure: m.IoPressure, //nolint:protogetter // null where it is unknown
+			CPUPressure: m.CpuPressure, MemoryPressure: m.MemoryPressure, IOPressure: m.IoPressure,
 		},
 	}
 	for i, s := range statusToJSON("", now.GetStatus().GetServices()).Services {

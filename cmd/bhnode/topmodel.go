@@ -205,22 +205,29 @@ func (m *topModel) key(key, text string) tea.Cmd {
 		m.help = false
 		return nil
 	}
-	page := max(m.tableRoom()-1, 1)
-	switch key {
-	case "q":
+	if by := m.steps(key); by != 0 {
+		m.move(by)
+		return nil
+	}
+	if key == "q" {
 		return tea.Quit
-	case "up", "k":
-		m.move(-1)
-	case "down", "j":
-		m.move(1)
-	case "pgup", "ctrl+b":
-		m.move(-page)
-	case "pgdown", "ctrl+f":
-		m.move(page)
-	case "home", "g":
-		m.move(-1 << 20)
-	case "end", "G":
-		m.move(1 << 20)
+	}
+	m.arrange(key)
+	return m.command(key)
+}
+
+// steps is by how many rows a key moves the selection.
+func (m *topModel) steps(key string) int {
+	page := max(m.tableRoom()-1, 1)
+	return map[string]int{
+		"up": -1, "k": -1, "down": 1, "j": 1, "pgup": -page, "ctrl+b": -page, "pgdown": page, "ctrl+f": page,
+		"home": -1 << 20, "g": -1 << 20, "end": 1 << 20, "G": 1 << 20,
+	}[key]
+}
+
+// arrange changes what is shown, and how.
+func (m *topModel) arrange(key string) {
+	switch key {
 	case "s":
 		m.sortBy = (m.sortBy + 1) % len(topSorts)
 	case "S":
@@ -228,8 +235,7 @@ func (m *topModel) key(key, text string) tea.Cmd {
 	case "/":
 		m.typing = true
 	case "esc":
-		m.filter = ""
-		m.pane.large = false
+		m.filter, m.pane.large = "", false
 	case "l":
 		m.pane.show(paneLog)
 		m.follow()
@@ -240,10 +246,7 @@ func (m *topModel) key(key, text string) tea.Cmd {
 		m.pane.large = !m.pane.large
 	case "?", "h":
 		m.help = true
-	default:
-		return m.command(key)
 	}
-	return nil
 }
 
 // typeFilter changes the filter.

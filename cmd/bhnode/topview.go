@@ -121,7 +121,7 @@ func (v *topView) header() []string {
 		cpu, size(memory), plural(len(st.GetServices()), "service"), strings.Join(states, ", "))
 	second := fmt.Sprintf("machine  load %.1f of %d  memory %s of %s", m.GetLoad(), m.GetProcessors(),
 		size(m.GetMemoryBytes()-min(m.GetMemoryAvailableBytes(), m.GetMemoryBytes())), size(m.GetMemoryBytes()))
-	if m.CpuPressure != nil { //nolint:protogetter // unknown is not 0
+	if m.CpuPressure != nil {
 		second += fmt.Sprintf("  pressure cpu %.0f%% memory %.0f%% io %.0f%%", m.GetCpuPressure(), m.GetMemoryPressure(), m.GetIoPressure())
 	}
 	return []string{v.fit(first), v.fit(second)}

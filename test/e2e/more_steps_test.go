@@ -49,8 +49,8 @@ var moreSteps = map[string]func(arg string){
 	"readonly-groups": func(string) { remountGroups() },
 	"enter-group":     enterGroup,
 	// small-disk=DIR gives a directory a disk of 3 MiB; exec then becomes bhnode.
-	"small-disk": smallDisk,
-	"threaded-group":  func(dir string) { must(os.WriteFile(dir+"/cgroup.subtree_control", []byte("+cpu"), 0)) },
+	"small-disk":     smallDisk,
+	"threaded-group": func(dir string) { must(os.WriteFile(dir+"/cgroup.subtree_control", []byte("+cpu"), 0)) },
 	// become makes it another user, and a group of that number.
 	"become": func(id string) {
 		must(syscall.Setgroups(nil))

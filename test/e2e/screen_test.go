@@ -122,6 +122,7 @@ services:
 func TestTopOnATerminal(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, s terminal) {
+		t.Helper()
 		n := newNode(t, screened)
 		n.up()
 		s.open(n, "top")
@@ -168,6 +169,7 @@ func (s *terminal) awaitEnd(n *node, text string) {
 func TestTreeIsWatchedOnATerminal(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, s terminal) {
+		t.Helper()
 		n := newNode(t, screened)
 		n.up()
 		s.open(n, "tree", "--watch")
@@ -185,6 +187,7 @@ func TestTreeIsWatchedOnATerminal(t *testing.T) {
 func TestRunOnATerminal(t *testing.T) {
 	t.Parallel()
 	on(t, func(t *testing.T, s terminal) {
+		t.Helper()
 		n := newNode(t, screened+"  slow: {command: [@self, until=@dir/go, notify=READY=1], health_check: {type: notify}}\n")
 		s.open(n, "run")
 		s.await(n, `Starting 3 services`, `db +running`, `slow +starting`)

@@ -43,3 +43,22 @@ func (b *fakeBackend) inherit(old *fakeProcess) {
 	defer b.mu.Unlock()
 	b.lives[p.name] = append(b.lives[p.name], p)
 }
+
+// times is how often a method was called.
+func (p *fakeProcess) times(method string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.calls {
+		if m == method {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *fakeProcess) Usage() (proc.Usage, error) {
+	p.note("Usage")
+	u := p.plan.usage
+	u.At = time.Now()
+	return u, nil
+}
