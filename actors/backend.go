@@ -52,8 +52,8 @@ type Process interface {
 	Left() ([]proc.Remnant, error)
 	AwaitGone(ctx context.Context) error
 	// Capture hands the output of stdout or stderr over as it comes, until its end or
-	// CutOutput. Lines are valid during deliver only.
-	Capture(stream string, deliver proc.Deliver)
+	// CutOutput, with joined all lines of a read as one. Lines are valid during deliver only.
+	Capture(stream string, joined bool, deliver proc.Deliver)
 	CutOutput()
 	// Ready is closed when a notify probe has heard READY=1; nil for other probes.
 	Ready() <-chan struct{}

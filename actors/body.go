@@ -67,13 +67,14 @@ func (b *body) attach(ctx context.Context, n *nodeContext, s *service, in inbox)
 // capture carries the output to the log.
 func (b *body) capture(n *nodeContext, s *service, in inbox) {
 	match, _ := b.prober.(*proc.LogMatch)
+	joined := n.cfg.Logs.Raw && n.cfg.Logs.Dir != "" && match == nil // nobody needs to know where a line ends
 	streams := []string{"stdout", "stderr"}
 	b.streams.Store(int32(len(streams))) //nolint:gosec // it is two
 	for _, stream := range streams {
 		sink := newLogSink(n, s, stream, b.process.Pid())
 		in.await(func() any {
 			defer b.endStream()
-			b.process.Capture(stream, func(at time.Time, lines []proc.Line, upTo uint64) bool {
+			b.process.Capture(stream, joined, func(at time.Time, lines []proc.Line, upTo uint64) bool {
 				b.inHand.Add(1)
 				b.moves.Add(1)
 				defer func() {

@@ -38,6 +38,7 @@ type disk[T any] struct {
 // one answer it gets.
 type parcel[T any] struct {
 	items  []T
+	count  int // of what they hold
 	weight int
 	shared bool // somebody else reads what the items point to
 	ack    chan<- receipt
@@ -102,8 +103,8 @@ func (d *disk[T]) drop(p parcel[T], err error) {
 	if len(p.items) == 0 {
 		return
 	}
-	d.lost += uint64(len(p.items))
-	d.gone.Add(uint64(len(p.items)))
+	d.lost += uint64(p.count)
+	d.gone.Add(uint64(p.count)) //nolint:gosec // a count
 	if d.failed || time.Since(d.told) < quietTime {
 		return
 	}

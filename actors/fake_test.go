@@ -305,7 +305,7 @@ func (p *fakeProcess) AwaitGone(ctx context.Context) error {
 	}
 }
 
-func (p *fakeProcess) Capture(stream string, deliver proc.Deliver) {
+func (p *fakeProcess) Capture(stream string, _ bool, deliver proc.Deliver) {
 	p.note("Capture")
 	out, end := p.out[stream], p.gone
 	if p.plan.held {

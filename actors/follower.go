@@ -97,11 +97,11 @@ func (f *Follower[T]) offer(batch []T, weight int) {
 // followers are those of one log or journal.
 type followers[T any] map[*Follower[T]]bool
 
-// publish hands a batch to those who have room for it. own makes of it what may be kept; it
+// publish hands a batch of so many to those who have room for it. own makes of it what may be kept; it
 // is made for nobody else.
-func (fs followers[T]) publish(batch []T, weight int, own func([]T) []T) (kept bool) {
+func (fs followers[T]) publish(batch []T, count, weight int, own func([]T) []T) (kept bool) {
 	for f := range fs {
-		if !f.takes(len(batch), weight) {
+		if !f.takes(count, weight) {
 			continue
 		}
 		if !kept {

@@ -64,8 +64,8 @@ func (a *journalActor) Receive(c actor.Context) {
 	case writeEvents:
 		weight := len(m.records) * eventBytes
 		a.keep(m.records)
-		a.followers.publish(m.records, weight, itself)
-		a.disk.write(c, parcel[eventRecord]{items: m.records, weight: weight})
+		a.followers.publish(m.records, len(m.records), weight, itself)
+		a.disk.write(c, parcel[eventRecord]{items: m.records, count: len(m.records), weight: weight})
 	case landed[eventRecord]:
 		a.disk.landed(c, m.flight)
 	case follow[eventRecord]:

@@ -65,19 +65,21 @@ func (a *logActor) Receive(c actor.Context) {
 }
 
 func (a *logActor) write(c actor.Context, m writeLines) {
+	lines := 0
 	for i := range m.entries {
-		a.seq++
-		m.entries[i].Seq = a.seq
+		lines += 1 + m.entries[i].Joined
+		m.entries[i].Seq = a.seq + uint64(lines) //nolint:gosec // a count
 	}
-	if n := uint64(len(m.entries)); n > 0 && m.entries[0].Stream == "stderr" {
-		a.written.stderr.Add(n)
+	a.seq += uint64(lines) //nolint:gosec // a count
+	if len(m.entries) > 0 && m.entries[0].Stream == "stderr" {
+		a.written.stderr.Add(uint64(lines)) //nolint:gosec // a count
 	} else {
-		a.written.stdout.Add(n)
+		a.written.stdout.Add(uint64(lines)) //nolint:gosec // a count
 	}
-	p := parcel[logstore.Entry]{items: m.entries, weight: m.bytes + len(m.entries)*lineBytes, ack: m.done}
+	p := parcel[logstore.Entry]{items: m.entries, count: lines, weight: m.bytes + len(m.entries)*lineBytes, ack: m.done}
 	a.keep(m.entries)
 	// With entries of their own, as the writing parses those that it has.
-	p.shared = a.followers.publish(m.entries, p.weight, slices.Clone)
+	p.shared = a.followers.publish(m.entries, lines, m.bytes+lines*lineBytes, apart)
 	switch {
 	case a.drop:
 		m.done <- receipt{written: true}
@@ -90,11 +92,26 @@ func (a *logActor) write(c actor.Context, m writeLines) {
 	}
 }
 
+// apart returns a batch as one entry a line, which share the memory of their texts.
+func apart(batch []logstore.Entry) []logstore.Entry {
+	out := make([]logstore.Entry, 0, len(batch))
+	for i := range batch {
+		if e := &batch[i]; e.Joined > 0 {
+			out = append(out, e.Lines(e.Joined+1)...)
+		} else {
+			out = append(out, *e)
+		}
+	}
+	return out
+}
+
 // keep remembers the last lines, apart from the batch they came in.
 func (a *logActor) keep(batch []logstore.Entry) {
-	for _, e := range batch[max(0, len(batch)-recentLines):] {
-		e.Line = bytes.Clone(e.Line)
-		a.recent = append(a.recent, e)
+	for _, joined := range batch[max(0, len(batch)-recentLines):] {
+		for _, e := range joined.Lines(recentLines) {
+			e.Line = bytes.Clone(e.Line)
+			a.recent = append(a.recent, e)
+		}
 	}
 	size, first := 0, len(a.recent)
 	for first > 0 && len(a.recent)-first < recentLines {

@@ -132,7 +132,7 @@ func TestTheLastLinesInMemoryAreFewAndSmall(t *testing.T) {
 func TestASlowFollowerLosesAndIsTold(t *testing.T) {
 	f := NewFollower[int]()
 	fs := followers[int]{f: true}
-	offer := func(weight int, batch ...int) { fs.publish(batch, weight, itself) }
+	offer := func(weight int, batch ...int) { fs.publish(batch, len(batch), weight, itself) }
 	for range followerRoom {
 		offer(1, 1)
 	}
@@ -162,7 +162,7 @@ func TestAFollowerSeesNoMoreThanItsPace(t *testing.T) {
 		kept := 0
 		seen := func(batches, weight int) (n int) {
 			for range batches {
-				if (followers[int]{f: true}).publish([]int{1}, weight, func(b []int) []int { kept++; return b }) {
+				if (followers[int]{f: true}).publish([]int{1}, 1, weight, func(b []int) []int { kept++; return b }) {
 					n++
 					<-f.Batches()
 				}

@@ -90,7 +90,7 @@ func (l *lot) pack(like logstore.Entry, at time.Time, lines []proc.Line, upTo ui
 		l.text = append(l.text, line.Data...)
 		e := &l.entries[i]
 		*e = like
-		e.Partial, e.NoNewline = line.Partial, line.NoNewline
+		e.Partial, e.NoNewline, e.Joined = line.Partial, line.NoNewline, line.Joined
 		e.Line = l.text[begin:len(l.text):len(l.text)]
 	}
 	if n := len(l.entries); n > 0 {

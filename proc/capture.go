@@ -20,6 +20,9 @@ type Line struct {
 	Data      []byte // without its newline
 	Partial   bool   // the next one goes on where it ends
 	NoNewline bool   // the output ended here, without a newline
+	// Joined is how many lines more Data holds, a newline before each: of output that is
+	// captured joined.
+	Joined int
 }
 
 // Capture reads r, an Output, to its end or read deadline, and delivers what it reads as
@@ -57,6 +60,7 @@ type cutter struct {
 	buf    []byte // what was read, from the beginning of the first line not delivered
 	done   int    // bytes of buf that were delivered
 	sought int    // bytes of buf known to hold no newline beyond done
+	joined bool   // all lines of a read are delivered as one
 	lines  []Line
 }
 
@@ -81,6 +85,9 @@ func (c *cutter) space() []byte {
 func (c *cutter) wrote(n int) []Line {
 	c.buf = c.buf[:len(c.buf)+n]
 	c.lines = c.lines[:0]
+	if c.joined {
+		return c.wroteJoined()
+	}
 	for {
 		i := bytes.IndexByte(c.buf[c.sought:], '\n')
 		if i < 0 {
@@ -93,6 +100,22 @@ func (c *cutter) wrote(n int) []Line {
 		c.lines = append(c.lines, Line{Data: c.buf[c.done:end]})
 		c.done, c.sought = end+1, end+1
 	}
+}
+
+// wroteJoined returns all lines that are complete as one.
+func (c *cutter) wroteJoined() []Line {
+	i := bytes.LastIndexByte(c.buf[c.sought:], '\n')
+	if i < 0 {
+		c.sought = len(c.buf)
+		c.parts(len(c.buf))
+		return c.lines
+	}
+	data := c.buf[c.done : c.sought+i]
+	c.lines = append(c.lines, Line{Data: data, Joined: bytes.Count(data, []byte{'\n'})})
+	c.done += len(data) + 1
+	c.sought = len(c.buf)
+	c.parts(len(c.buf))
+	return c.lines
 }
 
 // parts delivers as many parts as the line that reaches to end, at least, is too long.

@@ -14,8 +14,9 @@ import (
 )
 
 // feed has a cutter read s in pieces of the given sizes, the last one used on.
-func feed(s string, sizes ...int) []Line {
-	var c cutter
+func feed(s string, sizes ...int) []Line { return feedTo(&cutter{}, s, sizes...) }
+
+func feedTo(c *cutter, s string, sizes ...int) []Line {
 	var all []Line
 	keep := func(lines []Line) {
 		for _, l := range lines {
@@ -100,6 +101,30 @@ func TestCutterLosesNothing(t *testing.T) {
 	})
 }
 
+func TestJoinedLinesAreTheSameBytes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		words := rapid.SliceOf(rapid.SampledFrom([]string{"\n", "a", "bc\n", "\n\n", strings.Repeat("z", 70_000), strings.Repeat("q", 600_000)}))
+		in := strings.Join(words.Draw(t, "in"), "")
+		sizes := rapid.SliceOfN(rapid.IntRange(1, readBlock), 1, 20).Draw(t, "sizes")
+		var out strings.Builder
+		lines := 0
+		for _, l := range feedTo(&cutter{joined: true}, in, append(sizes, readBlock)...) {
+			out.Write(l.Data)
+			if got := bytes.Count(l.Data, []byte{'\n'}); got != l.Joined {
+				t.Fatalf("%d newlines in it, it says %d", got, l.Joined)
+			}
+			lines += l.Joined
+			if !l.Partial && !l.NoNewline {
+				out.WriteByte('\n')
+				lines++
+			}
+		}
+		if out.String() != in || lines != strings.Count(in, "\n") {
+			t.Fatalf("got %d bytes and %d lines, want %d and %d", out.Len(), lines, len(in), strings.Count(in, "\n"))
+		}
+	})
+}
+
 func TestCutterGivesMemoryBack(t *testing.T) {
 	var c cutter
 	for range 200 {
@@ -144,7 +169,7 @@ func TestCaptureEndsWithItsDeadline(t *testing.T) {
 	var got []Line
 	Capture(r, func(_ time.Time, lines []Line) {
 		for _, l := range lines {
-			got = append(got, Line{bytes.Clone(l.Data), l.Partial, l.NoNewline})
+			got = append(got, Line{Data: bytes.Clone(l.Data), Partial: l.Partial, NoNewline: l.NoNewline, Joined: l.Joined})
 		}
 		_ = r.SetReadDeadline(time.Now())
 	})

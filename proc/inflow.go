@@ -110,12 +110,16 @@ type Deliver func(at time.Time, lines []Line, upTo uint64) (waits bool)
 // that nobody waits for it.
 // With goesOn the stream is that of an adopted process; else what is left ends here.
 func CaptureSafe(o *Output, in *Intake, stream string, goesOn bool, deliver Deliver) {
-	f := &inflow{in: in, stream: streamNo(stream), deliver: deliver}
+	captureSafe(o, in, stream, goesOn, false, deliver)
+}
+
+func captureSafe(o *Output, in *Intake, stream string, goesOn, joined bool, deliver Deliver) {
+	f := &inflow{in: in, stream: streamNo(stream), deliver: deliver, c: cutter{joined: joined}}
 	if !in.made() && !o.await() {
 		return // many services say nothing, and need no file
 	}
 	if f.carry() != nil {
-		Capture(o, f.unsafely)
+		f.c.capture(o, f.unsafely)
 		return
 	}
 	f.hand(time.Now(), f.c.wrote(0)) // read by an earlier bhnode

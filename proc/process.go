@@ -54,8 +54,9 @@ func (p *Process) Stderr() *Output { return p.stderr }
 func (p *Process) Notify() *NotifySocket { return p.notify }
 
 // Capture hands what the process writes to a stream over, as CaptureSafe does where its
-// service has an Intake.
-func (p *Process) Capture(stream string, deliver Deliver) {
+// service has an Intake. With joined all lines of a read come as one Line, which is
+// cheaper.
+func (p *Process) Capture(stream string, joined bool, deliver Deliver) {
 	from := p.stdout
 	if stream == "stderr" {
 		from = p.stderr
@@ -64,10 +65,11 @@ func (p *Process) Capture(stream string, deliver Deliver) {
 	in := p.host.intakes[p.service]
 	p.host.mu.Unlock()
 	if in == nil {
-		Capture(from, func(at time.Time, lines []Line) { deliver(at, lines, 0) })
+		c := cutter{joined: joined}
+		c.capture(from, func(at time.Time, lines []Line) { deliver(at, lines, 0) })
 		return
 	}
-	CaptureSafe(from, in, stream, p.main.adopted, deliver)
+	captureSafe(from, in, stream, p.main.adopted, joined, deliver)
 }
 
 // Exited returns a channel that is closed when the main process has ended and was reaped.

@@ -214,7 +214,6 @@ func (d *daemon) reloadEnded(ctx context.Context, r supervision.RolledOut, hold 
 		})
 		return
 	}
-	d.reloads.set(false, "")
 	back := d.will != nil && d.will.Why != ""
 	if !back {
 		d.keepConfig("reload")
@@ -222,6 +221,7 @@ func (d *daemon) reloadEnded(ctx context.Context, r supervision.RolledOut, hold 
 	if err := d.reloads.history.Settle(!back); err != nil {
 		d.log.Warn().Err(err).Msg("the configuration that was tried could not be put away")
 	}
+	d.reloads.set(false, "")
 	if !back {
 		hold.reloaded("reloaded")
 		d.reloadFile(ctx, hold)

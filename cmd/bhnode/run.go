@@ -168,8 +168,8 @@ func (d *daemon) cameUp(ctx context.Context, b supervision.Booted, hold *watchdo
 		d.reloads.setBooted()
 		return
 	}
+	d.keepConfig("run") // what a reload goes back to, before there can be one
 	d.reloads.set(true, "")
-	d.keepConfig("run")
 	hold.ready(b)
 	d.reloadFile(ctx, hold)
 }

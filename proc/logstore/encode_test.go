@@ -3,6 +3,7 @@ package logstore
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -222,5 +223,24 @@ func BenchmarkEncode(b *testing.B) {
 				dst = Encode(dst[:0], &e)
 			}
 		})
+	}
+}
+
+func TestLinesOfAJoinedEntry(t *testing.T) {
+	e := Entry{Seq: 12, Line: []byte("a\n\nbc\n"), Joined: 3, Pid: 4}
+	for n, want := range map[int]string{1: "12:", 2: "11:bc 12:", 4: "9:a 10: 11:bc 12:", 9: "9:a 10: 11:bc 12:"} {
+		var got []string
+		for _, l := range e.Lines(n) {
+			if l.Joined != 0 || l.Pid != 4 {
+				t.Errorf("%d: %+v", n, l)
+			}
+			got = append(got, fmt.Sprintf("%d:%s", l.Seq, l.Line))
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("%d: got %q, want %q", n, text, want)
+		}
+	}
+	if got := (&Entry{Seq: 1, Line: []byte("a\nb")}).Lines(5); len(got) != 1 || string(got[0].Line) != "a\nb" {
+		t.Errorf("got %+v", got)
 	}
 }

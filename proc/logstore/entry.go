@@ -1,6 +1,7 @@
 package logstore
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 )
@@ -20,6 +21,10 @@ type Entry struct {
 	// NoNewline says that the line was the last of its stream and had no newline.
 	NoNewline bool
 
+	// Joined is how many lines more Line holds, a newline before each; Seq is the number of
+	// the last of them. A raw log takes such entries, and none is ever read.
+	Joined int
+
 	// UpTo is where its stream stands behind it; for a Keeper.
 	UpTo uint64
 
@@ -28,6 +33,24 @@ type Entry struct {
 	Message []byte
 	Level   string
 	Fields  []byte
+}
+
+// Lines returns an entry as one entry a line, but of those only the last n.
+func (e *Entry) Lines(n int) []Entry {
+	n = min(n, e.Joined+1)
+	out := make([]Entry, n)
+	rest := e.Line
+	for i := n - 1; i >= 0; i-- {
+		out[i] = *e
+		out[i].Joined, out[i].Seq = 0, e.Seq-uint64(n-1-i) //nolint:gosec // not negative
+		at := -1
+		if i > 0 || n <= e.Joined {
+			at = bytes.LastIndexByte(rest, '\n')
+		}
+		out[i].Line = rest[at+1:]
+		rest = rest[:max(at, 0)]
+	}
+	return out
 }
 
 // Parse fills Message, Level and Fields from Line. Of a line that is a JSON object,

@@ -166,7 +166,7 @@ func (f *fakeProcess) AwaitGone(ctx context.Context) error {
 	}
 }
 
-func (f *fakeProcess) Capture(string, proc.Deliver) { <-f.exited }
+func (f *fakeProcess) Capture(string, bool, proc.Deliver) { <-f.exited }
 func (f *fakeProcess) CutOutput()                   {}
 func (f *fakeProcess) Release()                     {}
 

@@ -47,6 +47,7 @@ services:
 	pid, facts := n.cmd.Process.Pid, n.facts()
 	binaries := []string{n.anotherBinary(), binary}
 	n.do("upgrade", "--binary", binaries[0])
+	n.facts() // which has the services looked at, by files that stay open
 	files := n.openFiles()
 	for i := range 9 {
 		n.do("upgrade", "--binary", binaries[(i+1)%2])
