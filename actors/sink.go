@@ -69,7 +69,7 @@ type lot struct {
 
 // A lot that is larger is not used again.
 const (
-	lotBytes = 256 << 10
+	lotBytes = 512 << 10
 	lotLines = 4096
 )
 

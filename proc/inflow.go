@@ -70,7 +70,7 @@ func (f *inflow) read(o *Output) (n int, err error) {
 func (f *inflow) try(o *Output) (int, error) {
 	in, c := f.in, &f.c
 	at := len(c.buf)
-	n := min(max(o.there(), 1), readBlock, cap(c.buf)-at)
+	n := min(max(o.there(), 1), pipeSize, cap(c.buf)-at)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.mapped == nil {
