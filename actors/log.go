@@ -70,11 +70,11 @@ func (a *logActor) write(c actor.Context, m writeLines) {
 		lines += 1 + m.entries[i].Joined
 		m.entries[i].Seq = a.seq + uint64(lines) //nolint:gosec // a count
 	}
-	a.seq += uint64(lines) //nolint:gosec // a count
+	a.seq += uint64(lines)
 	if len(m.entries) > 0 && m.entries[0].Stream == "stderr" {
-		a.written.stderr.Add(uint64(lines)) //nolint:gosec // a count
+		a.written.stderr.Add(uint64(lines))
 	} else {
-		a.written.stdout.Add(uint64(lines)) //nolint:gosec // a count
+		a.written.stdout.Add(uint64(lines))
 	}
 	p := parcel[logstore.Entry]{items: m.entries, count: lines, weight: m.bytes + len(m.entries)*lineBytes, ack: m.done}
 	a.keep(m.entries)

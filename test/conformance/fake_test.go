@@ -167,7 +167,7 @@ func (f *fakeProcess) AwaitGone(ctx context.Context) error {
 }
 
 func (f *fakeProcess) Capture(string, bool, proc.Deliver) { <-f.exited }
-func (f *fakeProcess) CutOutput()                   {}
-func (f *fakeProcess) Release()                     {}
+func (f *fakeProcess) CutOutput()                         {}
+func (f *fakeProcess) Release()                           {}
 
 func (f *fakeProcess) PostStop(context.Context, *proc.ServiceSpec, string) error { return nil }
