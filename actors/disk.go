@@ -103,7 +103,7 @@ func (d *disk[T]) drop(p parcel[T], err error) {
 	if len(p.items) == 0 {
 		return
 	}
-	d.lost += uint64(p.count) //nolint:gosec // a count
+	d.lost += uint64(p.count)   //nolint:gosec // a count
 	d.gone.Add(uint64(p.count)) //nolint:gosec // a count
 	if d.failed || time.Since(d.told) < quietTime {
 		return
