@@ -87,6 +87,9 @@ func (s *Control) newLogSender(r *bhnodev1.StreamLogsRequest, out grpc.ServerStr
 			return nil, status.Errorf(codes.InvalidArgument, "the pattern is no regular expression: %v", err)
 		}
 	}
+	if l.query.Level = r.GetLevel(); l.query.Level != "" && !slices.Contains(logstore.Levels, l.query.Level) {
+		return nil, status.Errorf(codes.InvalidArgument, "there is no level %q", l.query.Level)
+	}
 	for _, name := range r.GetServices() {
 		id := supervision.ChildID(name)
 		if s.node.services.get(id) == nil {

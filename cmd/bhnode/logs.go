@@ -5,6 +5,7 @@ import (
 	"context"
 	"regexp"
 	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,18 +98,21 @@ func parseSpan(text string) (time.Duration, error) {
 
 func newLogsCommand(a *app) *cobra.Command {
 	var p past
-	var grep, stream string
+	var grep, stream, level string
+	var raw bool
 	cmd := &cobra.Command{
 		Use:   "logs [NAME...]",
 		Short: "Shows what services print, merged in time order",
 		Long: `Shows what services print, merged in time order. Colours are dropped and other
-control characters made visible; -o json carries every line as it was.`,
+control characters made visible; -o json carries every line as it was, --raw prints
+nothing but the messages, byte for byte: a terminal obeys what is in them.`,
 		Example: `  bhnode logs -f             # all services, from now on
   bhnode logs ledger -n 100  # the last hundred lines of one
-  bhnode logs --since 10m --grep 'error|panic' --stream stderr`,
+  bhnode logs --since 10m --grep 'error|panic' --stream stderr
+  bhnode logs -f --level warn  # of services that log JSON: warnings and worse`,
 		ValidArgsFunction: a.completeNames(0, services),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := &bhnodev1.StreamLogsRequest{Services: args, Follow: p.follow, Grep: grep, Stream: stream}
+			req := &bhnodev1.StreamLogsRequest{Services: args, Follow: p.follow, Grep: grep, Stream: stream, Level: level}
 			var err error
 			if req.Tail, req.Since, err = p.resolve(cmd, a.now()); err != nil {
 				return err
@@ -119,18 +123,27 @@ control characters made visible; -o json carries every line as it was.`,
 			if stream != "" && stream != "stdout" && stream != "stderr" {
 				return usageError("it is stdout or stderr", "unknown stream %q", stream)
 			}
+			if level != "" && !slices.Contains(logLevels, level) {
+				return usageError("it is one of "+strings.Join(logLevels, ", "), "unknown level %q", level)
+			}
 			shown := shownLines{}
 			return a.stay(cmd.Context(), func(ctx context.Context, node *client.Client) error {
-				return a.logs(ctx, node, req, shown)
+				return a.logs(ctx, node, req, shown, raw)
 			})
 		},
 	}
 	p.flags(cmd, "lines")
 	cmd.Flags().StringVar(&grep, "grep", "", "only lines that match this `regexp`")
 	cmd.Flags().StringVar(&stream, "stream", "", "only stdout or stderr")
+	cmd.Flags().StringVar(&level, "level", "", "only lines of this level and above; those that tell none are left out")
+	cmd.Flags().BoolVar(&raw, "raw", false, "the messages byte for byte, and nothing else")
 	completeFixed(cmd, "stream", "stdout", "stderr")
+	completeFixed(cmd, "level", logLevels...)
 	return cmd
 }
+
+// logLevels are those that lines are told apart by, the least first.
+var logLevels = []string{"trace", "debug", "info", "warn", "error", "fatal"}
 
 // shownLines are the numbers of the last lines that were shown, by service.
 type shownLines map[string]uint64
@@ -145,7 +158,7 @@ func (s shownLines) note(entry *bhnodev1.LogEntry) bool {
 }
 
 // logs shows lines; shown is the number of the last of each service, to go on from there.
-func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.StreamLogsRequest, shown shownLines) error {
+func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.StreamLogsRequest, shown shownLines, raw bool) error {
 	p := newLogPrinter(a.out, a.now)
 	if !a.json() {
 		st, err := getStatus(ctx, node, req.GetServices()...)
@@ -170,6 +183,13 @@ func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.Strea
 				continue
 			}
 			req.Tail, req.Since = nil, entry.GetTime()
+			if raw {
+				_, _ = out.Write(entry.GetMessage())
+				if !entry.GetPartial() {
+					_ = out.WriteByte('\n')
+				}
+				continue
+			}
 			if a.json() {
 				if err := printLine(out, logToJSON(entry)); err != nil {
 					return err

@@ -17,12 +17,14 @@ type Query struct {
 	Since  time.Time
 	Stream string // "": both
 	Grep   *regexp.Regexp
+	Level  string // only entries of this level and above, see Levels; "": all
 }
 
 // Match reports whether e, which is parsed, is wanted; Tail does not matter to it. Grep
 // looks at the message and at the fields.
 func (q *Query) Match(e *Entry) bool {
 	return (q.Stream == "" || e.Stream == q.Stream) &&
+		(q.Level == "" || rank(e.Level) >= rank(q.Level)) &&
 		!e.Time.Before(q.Since) &&
 		(q.Grep == nil || q.Grep.Match(e.Message) || q.Grep.Match(e.Fields))
 }

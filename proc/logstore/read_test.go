@@ -234,3 +234,26 @@ func TestReadOfDamagedFiles(t *testing.T) {
 		})
 	}
 }
+
+func TestLevels(t *testing.T) {
+	for _, tc := range []struct {
+		wanted, is string
+		match      bool
+	}{
+		{"", "", true},
+		{"warn", "WARNING", true},
+		{"warn", "error", true},
+		{"warn", "panic", true},
+		{"warn", "info", false},
+		{"warn", "", false},
+		{"warn", "loud", false},
+		{"trace", "trace", true},
+		{"trace", "", false},
+		{"fatal", "error", false},
+	} {
+		q := Query{Level: tc.wanted}
+		if got := q.Match(&Entry{Level: tc.is}); got != tc.match {
+			t.Errorf("%q for %q: %v", tc.is, tc.wanted, got)
+		}
+	}
+}

@@ -354,3 +354,34 @@ services:
 		t.Errorf("got %d lines, want 30", len(lines))
 	}
 }
+
+func TestLogsByLevelAndAsTheyAre(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, `
+services:
+  it:
+    command: [@self, 'print={"level":"debug","msg":"quiet"}', 'print={"level":"ERROR","msg":"loud"}', print=plain, "print=\e[31mred"]
+    health_check: {type: log, target: red}
+`)
+	n.up()
+	for _, tc := range []struct {
+		level string
+		want  []string
+	}{{"error", []string{"loud"}}, {"debug", []string{"loud", "quiet"}}, {"fatal", nil}} {
+		got := messages(parseLines(t, n.do("logs", "-o", "json", "--level", tc.level)))
+		slices.Sort(got)
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("--level %s: -want +got\n%s", tc.level, diff)
+		}
+	}
+	if got := n.do("logs", "--raw"); got != "quiet\nloud\nplain\n\x1b[31mred\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := n.do("logs"); strings.Contains(got, "\x1b") {
+		t.Errorf("an escape reaches the terminal: %q", got)
+	}
+	if _, _, code := n.cli("logs", "--level", "loud"); code != 2 {
+		t.Errorf("exit %d", code)
+	}
+	n.stop()
+}

@@ -3300,7 +3300,8 @@ type StreamLogsRequest struct {
 	Follow        bool                   `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
 	Tail          *uint32                `protobuf:"varint,3,opt,name=tail,proto3,oneof" json:"tail,omitempty"` // the last so many of all; absent: all that is kept
 	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
-	Grep          string                 `protobuf:"bytes,5,opt,name=grep,proto3" json:"grep,omitempty"` // RE2
+	Grep          string                 `protobuf:"bytes,5,opt,name=grep,proto3" json:"grep,omitempty"`   // RE2
+	Level         string                 `protobuf:"bytes,7,opt,name=level,proto3" json:"level,omitempty"` // only lines of this level and above: trace, debug, info, warn, error, fatal
 	Stream        string                 `protobuf:"bytes,6,opt,name=stream,proto3" json:"stream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3367,6 +3368,13 @@ func (x *StreamLogsRequest) GetSince() *timestamppb.Timestamp {
 func (x *StreamLogsRequest) GetGrep() string {
 	if x != nil {
 		return x.Grep
+	}
+	return ""
+}
+
+func (x *StreamLogsRequest) GetLevel() string {
+	if x != nil {
+		return x.Level
 	}
 	return ""
 }
@@ -3924,13 +3932,14 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\amessage\x18\x06 \x01(\fR\amessage\x12\x14\n" +
 	"\x05level\x18\a \x01(\tR\x05level\x12\x16\n" +
 	"\x06fields\x18\b \x01(\fR\x06fields\x12\x18\n" +
-	"\apartial\x18\t \x01(\bR\apartial\"\xc7\x01\n" +
+	"\apartial\x18\t \x01(\bR\apartial\"\xdd\x01\n" +
 	"\x11StreamLogsRequest\x12\x1a\n" +
 	"\bservices\x18\x01 \x03(\tR\bservices\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x17\n" +
 	"\x04tail\x18\x03 \x01(\rH\x00R\x04tail\x88\x01\x01\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
-	"\x04grep\x18\x05 \x01(\tR\x04grep\x12\x16\n" +
+	"\x04grep\x18\x05 \x01(\tR\x04grep\x12\x14\n" +
+	"\x05level\x18\a \x01(\tR\x05level\x12\x16\n" +
 	"\x06stream\x18\x06 \x01(\tR\x06streamB\a\n" +
 	"\x05_tail\"]\n" +
 	"\x12StreamLogsResponse\x12-\n" +
