@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"context"
 	"regexp"
-	"strconv"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -159,21 +159,15 @@ func (s shownLines) note(entry *bhnodev1.LogEntry) bool {
 
 // logs shows lines; shown is the number of the last of each service, to go on from there.
 func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.StreamLogsRequest, shown shownLines, raw bool) error {
-	p := newLogPrinter(a.out, a.now)
-	if !a.json() {
-		st, err := getStatus(ctx, node, req.GetServices()...)
-		if err != nil {
-			return err
-		}
-		for _, s := range st.GetServices() {
-			p.know(s.GetName())
-		}
+	out := bufio.NewWriterSize(a.out, 64<<10)
+	show, err := a.lineWriter(ctx, out, node, req, raw)
+	if err != nil {
+		return err
 	}
 	stream, err := node.StreamLogs(ctx, req)
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriterSize(a.out, 64<<10)
 	err = each(ctx, stream.Recv, func(batch *bhnodev1.StreamLogsResponse) error {
 		if n := batch.GetDropped(); n > 0 {
 			a.err.printf("%s left out: they came faster than they could be shown\n", plural(n, "line"))
@@ -183,22 +177,40 @@ func (a *app) logs(ctx context.Context, node *client.Client, req *bhnodev1.Strea
 				continue
 			}
 			req.Tail, req.Since = nil, entry.GetTime()
-			if raw {
-				_, _ = out.Write(entry.GetMessage())
-				if !entry.GetPartial() {
-					_ = out.WriteByte('\n')
-				}
-				continue
+			if err := show(entry); err != nil {
+				return err
 			}
-			if a.json() {
-				if err := printLine(out, logToJSON(entry)); err != nil {
-					return err
-				}
-				continue
-			}
-			_, _ = out.WriteString(p.line(entry))
 		}
 		return out.Flush()
 	})
 	return err
+}
+
+// lineWriter returns what writes one line to out: raw, as JSON, or for the eye,
+// with the names of the services, which are asked of the node, in one column.
+func (a *app) lineWriter(ctx context.Context, out *bufio.Writer, node *client.Client, req *bhnodev1.StreamLogsRequest, raw bool) (func(*bhnodev1.LogEntry) error, error) {
+	if raw {
+		return func(entry *bhnodev1.LogEntry) error {
+			_, _ = out.Write(entry.GetMessage())
+			if !entry.GetPartial() {
+				_ = out.WriteByte('\n')
+			}
+			return nil
+		}, nil
+	}
+	if a.json() {
+		return func(entry *bhnodev1.LogEntry) error { return printLine(out, logToJSON(entry)) }, nil
+	}
+	st, err := getStatus(ctx, node, req.GetServices()...)
+	if err != nil {
+		return nil, err
+	}
+	p := newLogPrinter(a.out, a.now)
+	for _, s := range st.GetServices() {
+		p.know(s.GetName())
+	}
+	return func(entry *bhnodev1.LogEntry) error {
+		_, _ = out.WriteString(p.line(entry))
+		return nil
+	}, nil
 }
