@@ -71,7 +71,7 @@ configuration; 3 no node answers; 4 no such service; 5 denied.`,
 		newLogsCommand(a), newEventsCommand(a), newWhyCommand(a))
 	addGroup(root, "services", "What it is to do:", newStartCommand(a), newStopCommand(a), newRestartCommand(a),
 		newPauseCommand(a), newResumeCommand(a), newSignalCommand(a), newDebugCommand(a), newProfileCommand(a))
-	addGroup(root, "more", "Besides:", newConfigCommand(a), newPlanCommand(a), newWhatifCommand(a), newDoctorCommand(a), newVersionCommand(a), newCompletionCommand(a))
+	addGroup(root, "more", "Besides:", newConfigCommand(a), newCertCommand(a), newPlanCommand(a), newWhatifCommand(a), newDoctorCommand(a), newVersionCommand(a), newCompletionCommand(a))
 	root.SetHelpCommandGroupID("more")
 	return root
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"time"
 )
 
 // certificates are files that may be renewed at any time: they are read anew at each
@@ -40,4 +41,32 @@ func (c *certificates) load() (*tls.Config, error) {
 		return nil, fmt.Errorf("%s holds no certificate in PEM", c.ca)
 	}
 	return config, nil
+}
+
+// renewalDue is how long before its end a certificate is spoken of.
+const renewalDue = 30 * 24 * time.Hour
+
+// certificates looks at what the node shows its peers.
+func (x *examiner) certificates(now time.Time) {
+	files := certificates{ca: x.cfg.TLS.CA, cert: x.cfg.TLS.Cert, key: x.cfg.TLS.Key}
+	if files.cert == "" {
+		return
+	}
+	config, err := files.load()
+	if err != nil {
+		x.found(checkWarning, "certificates", err.Error()+": nobody is served over TLS", `"bhnode cert init" makes them`)
+		return
+	}
+	if info, err := os.Stat(files.key); err == nil && info.Mode().Perm()&0o077 != 0 {
+		x.found(checkWarning, "certificates", fmt.Sprintf("%s can be read by others (mode %v)", files.key, info.Mode().Perm()), "chmod 600 "+files.key)
+	}
+	end := config.Certificates[0].Leaf.NotAfter
+	switch message := fmt.Sprintf("%s is valid until %s", files.cert, end.Format(time.DateOnly)); {
+	case now.After(end):
+		x.found(checkWarning, "certificates", fmt.Sprintf("%s was valid until %s: no peer takes it", files.cert, end.Format(time.DateOnly)), `"bhnode cert init --renew" makes it anew`)
+	case end.Sub(now) < renewalDue:
+		x.found(checkWarning, "certificates", message, `"bhnode cert init --renew" makes it anew`)
+	default:
+		x.found(checkOK, "certificates", message, "")
+	}
 }

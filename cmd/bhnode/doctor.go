@@ -73,6 +73,7 @@ func (a *app) doctor(ctx context.Context) error {
 	x.directories()
 	x.programs()
 	x.endpoints(ctx)
+	x.certificates(a.now())
 	x.openFiles()
 	x.tasks()
 	return a.tellFindings(src, x)
