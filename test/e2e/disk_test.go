@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +24,21 @@ func smallDisk(dir string) {
 }
 
 var droppedLines = regexp.MustCompile(`(?m)^blackhole_process_log_dropped_total{service="flood"} (.+)$`)
+
+// linesLost returns how many lines of the service flood the metrics say are lost.
+func linesLost(t *testing.T, address string) float64 {
+	t.Helper()
+	_, body, err := fetch(http.DefaultClient, "http://"+address+"/metrics")
+	m := droppedLines.FindStringSubmatch(body)
+	if err != nil || m == nil {
+		t.Fatalf("%v, the metrics tell nothing of lines that are lost", err)
+	}
+	lost, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lost
+}
 
 // A disk that is full costs lines, which are counted, and no service; when there is room
 // again lines are kept again.
@@ -43,18 +60,7 @@ services:
 	n.under = []string{self, "small-disk=" + n.path("logs"), "exec"}
 	n.up()
 	facts := n.facts()
-	dropped := func() float64 {
-		_, body, err := fetch(http.DefaultClient, "http://"+address+"/metrics")
-		m := droppedLines.FindStringSubmatch(body)
-		if err != nil || m == nil {
-			t.Fatalf("%v, the metrics tell nothing of lines that are lost", err)
-		}
-		lost, err := strconv.ParseFloat(m[1], 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return lost
-	}
+	dropped := func() float64 { return linesLost(t, address) }
 	n.eventually("lines are lost", func() bool { return dropped() > 0 })
 	before := dropped()
 	n.eventually("and more of them: it goes on", func() bool { return dropped() > before })
@@ -72,4 +78,63 @@ services:
 		return err == nil && info.Size() > 0 && n.do("logs", "flood", "-n", "1") != ""
 	})
 	n.stop()
+}
+
+// In a directory made read-only logs cannot be rotated: they grow, also under the next
+// bhnode, and are rotated when it can be written to again. No line is lost.
+func TestALogDirectoryMadeReadOnlyCostsNoLine(t *testing.T) {
+	t.Parallel()
+	n, address := measuredNode(t, `
+logs: {max_size_mb: 1, max_files: 1000, compress: false}
+services: {flood: {command: [@self, pour=stdout]}}
+`, "")
+	if os.Getuid() == 0 { // whom no mode stops
+		uid, gid := nobody(t)
+		n.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		n.give()
+	}
+	healthy := func() bool { _, _, code := n.cli("health"); return code == 0 }
+	files := func() int {
+		names, err := filepath.Glob(n.path("logs/flood.log*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	over := func(mib int64) func() bool {
+		return func() bool {
+			info, err := os.Stat(n.path("logs/flood.log"))
+			return err == nil && info.Size() > mib<<20
+		}
+	}
+	n.run()
+	n.eventually("it is healthy", healthy)
+	n.eventually("its log is rotated", func() bool { return files() > 2 })
+
+	mustChmod(t, n.path("logs"), 0o500)
+	defer mustChmod(t, n.path("logs"), 0o700)
+	rotated := files()
+	n.eventually("its log grows", over(3))
+	n.kill9()
+	n.run()
+	n.eventually("it is healthy under the next bhnode", healthy)
+	n.eventually("its log grows more", over(5))
+	if got := files(); got != rotated {
+		t.Errorf("there are %d files, there were %d", got, rotated)
+	}
+
+	mustChmod(t, n.path("logs"), 0o700)
+	n.eventually("its log is rotated again", func() bool { return files() > rotated })
+	if lost := linesLost(t, address); lost != 0 {
+		t.Errorf("%v lines are lost", lost)
+	}
+	n.stop()
+	n.checkComplete("flood", "json")
+}
+
+func mustChmod(t *testing.T, name string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(name, mode); err != nil {
+		t.Fatal(err)
+	}
 }

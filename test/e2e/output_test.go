@@ -18,7 +18,7 @@ import (
 
 func TestALineOfAnyLengthSurvivesWhole(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{1 << 20, 5<<20 + 17} {
+	for _, size := range []int{1 << 20, 5<<20 + 17, 50 << 20} {
 		t.Run(strconv.Itoa(size), func(t *testing.T) {
 			t.Parallel()
 			n := newNode(t, fmt.Sprintf(`
