@@ -2,16 +2,19 @@ package actors
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -39,15 +42,36 @@ type Control struct {
 // NewControl returns the API of a node.
 func NewControl(n *Node) *Control { return &Control{node: n, health: health.NewServer()} }
 
-// Server returns a gRPC server that serves the API, gRPC health and reflection to
-// peers that allowed approves of.
-func (s *Control) Server(allowed func(uid int) bool) *grpc.Server {
-	server := grpc.NewServer(
-		grpc.Creds(peerCredentials{allowed}),
+// Server returns a gRPC server that serves the API, gRPC health and reflection on a
+// unix socket, to users of this machine by their roles.
+func (s *Control) Server(access Access) *grpc.Server { return s.server(peerCredentials{access}) }
+
+// RemoteServer returns a gRPC server that serves the same over TLS, to certificates by
+// their roles; config has to ask for one.
+func (s *Control) RemoteServer(access Access, config *tls.Config) *grpc.Server {
+	return s.server(certCredentials{credentials.NewTLS(config), access},
+		grpc.ConnectionTimeout(handshakeTime),
+		grpc.MaxConcurrentStreams(streamsAtOnce),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: aliveAfter, Timeout: handshakeTime}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: handshakeTime, PermitWithoutStream: true}),
+	)
+}
+
+// What a peer on another machine gets: a cable that was cut is noticed, and nobody
+// takes all there is.
+const (
+	handshakeTime = 10 * time.Second
+	aliveAfter    = 30 * time.Second
+	streamsAtOnce = 100
+)
+
+func (s *Control) server(creds credentials.TransportCredentials, more ...grpc.ServerOption) *grpc.Server {
+	server := grpc.NewServer(append(more,
+		grpc.Creds(creds),
 		grpc.UnaryInterceptor(s.admitUnary),
 		grpc.StreamInterceptor(s.admitStream),
 		grpc.MaxRecvMsgSize(1<<20),
-	)
+	)...)
 	bhnodev1.RegisterNodeServer(server, s)
 	healthv1.RegisterHealthServer(server, s.health)
 	reflection.Register(server)
@@ -216,12 +240,4 @@ func toStatus(err error) error {
 		return err
 	}
 	return status.Error(codes.Internal, err.Error())
-}
-
-// who is the caller, for the journal.
-func who(ctx context.Context) string {
-	if uid, ok := peerUID(ctx); ok {
-		return fmt.Sprintf("uid %d", uid)
-	}
-	return "unknown"
 }

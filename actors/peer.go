@@ -11,32 +11,28 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
 
 // peerCredentials lets the kernel say who is at the other end of a unix socket
 // (unix(7), SO_PEERCRED).
-type peerCredentials struct{ allowed func(uid int) bool }
+type peerCredentials struct{ access Access }
 
-// peerInfo is what a connection says about its peer. Who is not allowed is answered
+// peerInfo is what a connection says about its peer. Who may do nothing is answered
 // call by call, as a connection that is just closed says nothing.
 type peerInfo struct {
 	credentials.CommonAuthInfo
-	uid     int
-	allowed bool
+	who    string
+	role   Role
+	remote bool // who it is a certificate says
 }
 
 // AuthType implements credentials.AuthInfo.
-func (peerInfo) AuthType() string { return "unix peer" }
-
-func peerUID(ctx context.Context) (uid int, ok bool) {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return 0, false
+func (p peerInfo) AuthType() string {
+	if p.remote {
+		return "tls"
 	}
-	info, ok := p.AuthInfo.(peerInfo)
-	return info.uid, ok
+	return "unix peer"
 }
 
 // ServerHandshake implements credentials.TransportCredentials.
@@ -45,32 +41,50 @@ func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.A
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}
-	return conn, peerInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, uid, c.allowed(uid)}, nil
+	return conn, peerInfo{
+		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+		who:            fmt.Sprintf("uid %d", uid), role: c.access.OfUser(uid),
+	}, nil
 }
 
-// admit refuses a call of a peer that is not allowed.
-func admit(ctx context.Context) error {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return status.Error(codes.PermissionDenied, "nobody may control this node unseen")
-	}
-	info, ok := p.AuthInfo.(peerInfo)
-	if !ok || !info.allowed {
-		return status.Errorf(codes.PermissionDenied, "uid %d may not control this node", info.uid)
-	}
-	return nil
+// certCredentials lets a certificate say who is at the other end of a TLS connection.
+type certCredentials struct {
+	credentials.TransportCredentials
+	access Access
 }
 
-func (s *Control) admitUnary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (_ any, err error) {
-	if err := admit(ctx); err != nil {
+// ServerHandshake implements credentials.TransportCredentials.
+func (c certCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := c.TransportCredentials.ServerHandshake(conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	session, ok := info.(credentials.TLSInfo)
+	if !ok || len(session.State.VerifiedChains) == 0 {
+		return nil, nil, errors.Join(errors.New("the peer shows no certificate of our CA"), conn.Close())
+	}
+	name, role := c.access.ofCertificate(session.State.PeerCertificates[0])
+	return conn, peerInfo{
+		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+		who:            "certificate " + name, role: role, remote: true,
+	}, nil
+}
+
+// Clone implements credentials.TransportCredentials.
+func (c certCredentials) Clone() credentials.TransportCredentials {
+	return certCredentials{c.TransportCredentials.Clone(), c.access}
+}
+
+func (s *Control) admitUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (_ any, err error) {
+	if err := admit(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
 	defer s.contain(&err)
 	return handle(ctx, request)
 }
 
-func (s *Control) admitStream(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
-	if err := admit(stream.Context()); err != nil {
+func (s *Control) admitStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+	if err := admit(stream.Context(), info.FullMethod); err != nil {
 		return err
 	}
 	defer s.contain(&err)

@@ -49,7 +49,12 @@ func serve(t *testing.T, cfg Config) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewControl(s.node).Server(func(uid int) bool { return uid == os.Getuid() && !s.uids.Load() })
+	server := NewControl(s.node).Server(Access{OfUser: func(uid int) Role {
+		if uid != os.Getuid() || s.uids.Load() {
+			return Nobody
+		}
+		return Admin
+	}})
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	s.conn = s.dial(listener.Addr().String())
@@ -154,7 +159,7 @@ func TestOnlyAUnixSocketTellsWhoAsks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.node.Close()
-	server := NewControl(s.node).Server(func(int) bool { return true })
+	server := NewControl(s.node).Server(Access{OfUser: func(int) Role { return Admin }})
 	go func() { _ = server.Serve(listener) }()
 	defer server.Stop()
 	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -164,7 +169,7 @@ func TestOnlyAUnixSocketTellsWhoAsks(t *testing.T) {
 	defer func() { _ = conn.Close() }()
 	_, err = bhnodev1.NewNodeClient(conn).GetNode(s.ctx(), &bhnodev1.GetNodeRequest{})
 	wantCode(t, err, codes.Unavailable)
-	wantCode(t, admit(t.Context()), codes.PermissionDenied)
+	wantCode(t, admit(t.Context(), bhnodev1.Node_GetNode_FullMethodName), codes.PermissionDenied)
 	if _, _, err := (peerCredentials{}).ClientHandshake(t.Context(), "", nil); err == nil {
 		t.Error("a client can be made of the credentials of a server")
 	}

@@ -9,11 +9,17 @@ import (
 )
 
 // checkExclusive finds two services on one socket or port.
-func (d *decoder) checkExclusive(c *Config, ds *drafts) {
+func (d *decoder) checkExclusive(c *Config, top *object, ds *drafts) {
 	sockets := map[string]string{c.Control.Socket: "bhnode's control socket"}
 	ports := map[int]string{}
-	if port := c.Metrics.port(); port != 0 {
+	if port := portOf(c.Metrics.Listen); port != 0 {
 		ports[port] = "metrics.listen"
+	}
+	if port := portOf(c.Control.Listen); port != 0 {
+		if other, taken := ports[port]; taken {
+			top.child("control").fail("listen", "", "%d is the port of %s", port, other)
+		}
+		ports[port] = "control.listen"
 	}
 	for _, s := range ds.list {
 		if !s.svc.Enabled {

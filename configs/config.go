@@ -21,6 +21,7 @@ type Config struct {
 	Control Control
 	Metrics Metrics
 	TLS     TLS
+	Access  []Access
 	// Notify are the commands that tell of events.
 	Notify []Announcement
 	// Services are all of them in file order, disabled ones included.
@@ -78,10 +79,12 @@ type Logs struct {
 	BlockTimeout time.Duration
 }
 
-// Control is the control socket.
+// Control is where the node is controlled from.
 type Control struct {
 	Socket     string
 	SocketMode os.FileMode
+	// Listen is an address and a port for whoever has a certificate; "": there is none.
+	Listen string
 }
 
 // Metrics is what Prometheus and load balancers are told over HTTP.
@@ -184,6 +187,7 @@ func (d *decoder) document(c *Config, doc *node) {
 	d.readControl(c, top.child("control"))
 	d.readMetrics(c, top.child("metrics"))
 	d.readTLS(c, top.child("tls"))
+	d.readAccess(c, top)
 	d.refuseLater(top)
 	d.readNotify(c, top)
 
@@ -194,7 +198,7 @@ func (d *decoder) document(c *Config, doc *node) {
 	tree := d.readTree(top, root, ds)
 	top.done()
 
-	d.checkExclusive(c, ds)
+	d.checkExclusive(c, top, ds)
 	d.checkNotify(c, top, ds, tree)
 	d.resolveDependencies(ds, tree)
 	d.checkCompleted(ds)

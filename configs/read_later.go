@@ -12,12 +12,6 @@ func (d *decoder) refuseLater(top *object) {
 	remote.later("listen", "")
 	remote.later("advertise", "")
 	remote.done()
-
-	if access := top.get("access"); access != nil && access.kind != nullKind && len(access.items) == 0 && access.kind != listKind {
-		top.fail("access", "", "must be a list, not %s", access.kind)
-	} else if access != nil && len(access.items) > 0 {
-		d.fail(access.items[0].pos, "access", "", withoutEffect)
-	}
 }
 
 // later refuses a key unless its value is one of those that switch it off.

@@ -61,9 +61,9 @@ func (o *object) address(key, value string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(at, uint16(n)), true
 }
 
-// port is where metrics are served on this machine, 0 if they are not or anywhere.
-func (m Metrics) port() int {
-	at, _ := netip.ParseAddrPort(m.Listen)
+// portOf is the port of an address to listen on, 0 if there is none or it is any.
+func portOf(listen string) int {
+	at, _ := netip.ParseAddrPort(listen)
 	return int(at.Port())
 }
 
@@ -75,20 +75,28 @@ func (d *decoder) readTLS(c *Config, o *object) {
 		Key:  o.filePath("key", "", d.base),
 	}
 	o.done()
-	needed := c.Metrics.Listen != "" && c.Metrics.TLS != TLSNone
+	var why string
+	peers := true // must show a certificate
+	switch {
+	case c.Control.Listen != "":
+		why = "control.listen is set"
+	case c.Metrics.Listen != "" && c.Metrics.TLS != TLSNone:
+		why, peers = "metrics.tls is "+string(c.Metrics.TLS), c.Metrics.TLS == TLSMutual
+	}
+	needed := why != ""
 	for _, file := range []struct {
 		key, path string
 		needed    bool
 	}{
-		{"ca", c.TLS.CA, needed && c.Metrics.TLS == TLSMutual},
+		{"ca", c.TLS.CA, needed && peers},
 		{"cert", c.TLS.Cert, needed},
 		{"key", c.TLS.Key, needed},
 	} {
 		switch {
 		case file.needed && file.path == "":
-			o.fail(file.key, "", "is needed, since metrics.tls is %s", c.Metrics.TLS)
+			o.fail(file.key, `"bhnode cert init" makes it`, "is needed, since %s", why)
 		case !needed && file.path != "":
-			o.fail(file.key, "set metrics.tls to server or mutual, or remove it", "has no effect, since nothing uses TLS")
+			o.fail(file.key, "set metrics.tls to server or mutual, or control.listen, or remove it", "has no effect, since nothing uses TLS")
 		}
 	}
 }

@@ -74,7 +74,11 @@ func (d *decoder) readControl(c *Config, o *object) {
 		SocketMode: o.mode("socket_mode", mode),
 	}
 	o.socketFits("socket", c.Control.Socket)
-	o.later("listen", "")
+	if listen := o.str("listen", ""); listen != "" {
+		if at, ok := o.address("listen", listen); ok {
+			c.Control.Listen = at.String()
+		}
+	}
 	o.done()
 }
 

@@ -26,6 +26,7 @@ defaults: {command: [a]}
 services: {x: {command: [a], depends_on: {y: {}}}, y: {}}
 tree: [{supervisor: s, children: [x]}]
 notify: [{command: [a], on: [node.ready]}]
+access: [{user: a, role: viewer}]
 `
 	d := &decoder{file: "x", machine: testMachine(nil), masked: map[string]string{}, shapes: map[string]shape{}}
 	if _, err := d.decode(Source{Path: "/x"}, all); err != nil {
@@ -47,7 +48,7 @@ notify: [{command: [a], on: [node.ready]}]
 var headings = map[string]string{
 	"How it is run": "defaults.", "`depends_on`": "depends_on.", "`health_check`": "defaults.health_check.", "`restart`": "defaults.restart.",
 	"`shutdown`": "defaults.shutdown.", "`hooks`": "defaults.hooks.", "`resources`": "defaults.resources.", "`tree`": "tree[0].",
-	"`node`": "node.", "`logs`": "logs.", "`control`": "control.", "`metrics`": "metrics.", "`notify`": "notify[0].", "`tls`": "tls.", "`supervisor`": "supervisor.",
+	"`node`": "node.", "`logs`": "logs.", "`control`": "control.", "`metrics`": "metrics.", "`notify`": "notify[0].", "`tls`": "tls.", "`access`": "access[0].", "`supervisor`": "supervisor.",
 }
 
 // described is what the reference says of each key: its tables have the key, what it
@@ -165,7 +166,7 @@ func generate(t *testing.T) []byte {
 		}
 		if text := said[path]; text != "" {
 			value["description"] = text
-		} else if s.kind != shapeMapping && path != "version" && path != "access" && !strings.HasPrefix(path, "remote") && path != "control.listen" &&
+		} else if s.kind != shapeMapping && path != "version" && !strings.HasPrefix(path, "remote") && path != "access[0].remote_address" &&
 			!strings.HasPrefix(path, "tree[0].") {
 			t.Errorf("docs/configuration.md does not describe %s", path)
 		}
@@ -200,7 +201,9 @@ func whole(t *testing.T, object func(string) schema) []byte {
 	event := object("notify[0]")
 	event["required"] = []string{"command", "on"}
 	properties["notify"] = of(schema{"type": []string{"array", "null"}, "items": event}, "commands that tell of events")
-	properties["access"] = of(schema{"type": []string{"array", "null"}}, "who besides root and the owner may control the node")
+	grant := object("access[0]")
+	grant["required"] = []string{"role"}
+	properties["access"] = of(schema{"type": []string{"array", "null"}, "items": grant}, "who besides root and the owner may do what")
 	properties["version"].(schema)["description"] = "of the configuration language"
 	supervisor["properties"].(schema)["children"] = of(schema{"$ref": "#/$defs/children"}, "what it supervises")
 	supervisor["required"] = []string{"supervisor", "children"}

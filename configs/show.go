@@ -47,6 +47,12 @@ func (c *Config) sheet() *node {
 	control := top.child("control")
 	control.str("socket", c.Control.Socket)
 	control.quoted("socket_mode", fmt.Sprintf("%04o", c.Control.SocketMode))
+	if c.Control.Listen != "" {
+		control.quoted("listen", c.Control.Listen)
+	}
+	if len(c.Access) > 0 {
+		top.put("access", c.showAccess())
+	}
 	showSupervision(top.child("supervisor"), c.Tree)
 	services := top.child("services")
 	for i := range c.Services {

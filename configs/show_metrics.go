@@ -22,3 +22,15 @@ func (c *Config) showNotify() *node {
 	}
 	return list
 }
+
+func (c *Config) showAccess() *node {
+	list := &node{kind: listKind}
+	for i, a := range c.Access {
+		s := sheet{c: c, path: index("access", i), n: &node{kind: mapKind}}
+		s.optional("user", a.User)
+		s.optional("cert", a.Cert)
+		s.raw("role", string(a.Role))
+		list.items = append(list.items, s.n)
+	}
+	return list
+}

@@ -100,7 +100,8 @@ services:
 const elaborate = `
 node: {name: n, boot: best_effort, max_parallel_starts: 3, on_daemon_death: kill, shutdown_timeout: 1d}
 logs: {format: raw, on_overflow: drop, compress: false, block_timeout: 0}
-control: {socket: c.sock, socket_mode: "0640"}
+control: {socket: c.sock, socket_mode: "0640", listen: "0.0.0.0:10"}
+access: [{user: alice, role: operator}, {cert: "spiffe://x/fleet", role: viewer}]
 notify:
   - {command: ./tell x, on: [service.failed, "supervisor.*"], services: [db, data], timeout: 1s}
   - {command: [/bin/tell, "a b"], on: [node.ready]}

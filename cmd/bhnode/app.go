@@ -27,6 +27,7 @@ type app struct {
 
 	configFlag string
 	socketFlag string
+	remote     remoteFlags
 	output     string
 	asked      []string // the names on the command line
 	running    bool     // the command line was understood; an error from here on is not one of usage
@@ -63,6 +64,7 @@ configuration; 3 no node answers; 4 no such service; 5 denied.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.configFlag, "config", "", "configuration `file` (default: $BHNODE_CONFIG, ./blackhole.yaml, …)")
 	flags.StringVar(&a.socketFlag, "socket", "", "control socket of the node (default: $BHNODE_SOCKET, the configuration's)")
+	a.remote.flags(flags)
 	flags.StringVarP(&a.output, "output", "o", "table", "output `format`: table or json")
 	completeFixed(root, "output", "table", "json")
 	asGroup(root)
@@ -173,18 +175,6 @@ func (a *app) withNode(ctx context.Context, do func(context.Context, *client.Cli
 		return a.explain(ctx, node, err)
 	}
 	return nil
-}
-
-func (a *app) dial() (*client.Client, error) {
-	socket, err := a.socket()
-	if err != nil {
-		return nil, err
-	}
-	node, err := client.Dial(client.Options{Socket: socket})
-	if err != nil {
-		return nil, rpcError(err)
-	}
-	return node, nil
 }
 
 // query calls do with the patience a question deserves.

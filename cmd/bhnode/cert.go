@@ -24,9 +24,10 @@ type certJSON struct {
 
 func newCertCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "cert",
-		Short:   "Makes certificates",
-		Example: `  bhnode cert init --dir certs --client fleet.example`,
+		Use:   "cert",
+		Short: "Makes certificates",
+		Example: `  bhnode cert init --dir certs                          # for the node
+  bhnode cert init --dir certs --client fleet.example   # and for a tool`,
 	}
 	asGroup(cmd)
 	cmd.AddCommand(newCertInitCommand(a))

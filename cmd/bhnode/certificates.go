@@ -11,7 +11,8 @@ import (
 // certificates are files that may be renewed at any time: they are read anew at each
 // handshake.
 type certificates struct {
-	ca, cert, key string // ca "": the peer shows none
+	ca, cert, key string   // ca "": the peer shows none
+	protos        []string // what is spoken over TLS; nil: whatever
 }
 
 // serverConfig returns what a server uses.
@@ -28,7 +29,7 @@ func (c *certificates) load() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the certificate %s with the key %s: %w", c.cert, c.key, err)
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, NextProtos: c.protos}
 	if c.ca == "" {
 		return config, nil
 	}

@@ -43,7 +43,8 @@ type daemon struct {
 	successors chan successor
 	reloads    reloads
 	listener   *net.UnixListener
-	exporter   *exporter // nil: no metrics are served
+	exporter   *exporter      // nil: no metrics are served
+	remote     *remoteControl // nil: no other machine is served
 }
 
 // openDaemon takes possession of the directories.
@@ -257,7 +258,9 @@ func (d *daemon) listen() error {
 		control.Successor = d.checkSuccessor
 	}
 	control.Reloader = d.reload
-	d.server = control.Server(func(uid int) bool { return uid == 0 || uid == os.Getuid() })
+	access := d.access()
+	d.server = control.Server(access)
+	d.serveRemote(control, access)
 	go func() {
 		if err := d.server.Serve(listener); err != nil {
 			d.log.Error().Err(err).Msg("control API ended")
@@ -333,11 +336,13 @@ func (d *daemon) stopServing() {
 	go func() {
 		defer close(delivered)
 		d.server.GracefulStop()
+		d.remote.finish()
 	}()
 	select {
 	case <-delivered:
 	case <-time.After(patience): // somebody does not read
 		d.server.Stop()
+		d.remote.stop()
 		<-delivered
 	}
 }

@@ -107,7 +107,7 @@ func rpcError(err error) error {
 		}
 		return &exitError{code: exitNoNode, what: what, hint: `start one with "bhnode run"`}
 	case client.IsDenied(err):
-		return &exitError{code: exitDenied, what: rpcMessage(err), hint: "a socket is open to root and to its owner"}
+		return &exitError{code: exitDenied, what: rpcMessage(err), hint: `root, the node's own user and who "access" names may`}
 	}
 	st, ok := status.FromError(err)
 	if !ok {

@@ -36,8 +36,8 @@ func (a *app) isBack(ctx context.Context) bool {
 	for late := time.After(comesBack); ; {
 		select {
 		case <-time.After(answerTime):
-			if _, err := a.who(ctx); err == nil {
-				return true
+			if _, err := a.who(ctx); err == nil || exitCode(rpcError(err)) == exitDenied {
+				return true // if only to say no
 			}
 		case <-say:
 			a.err.printf("the node went away; waiting %v for it to come back\n", comesBack)

@@ -132,8 +132,8 @@ func (a *app) operate(ctx context.Context, op *operation) error {
 	if err == nil || !op.all || op.verb != "start" || exitCode(err) != exitNoNode || errors.Is(err, errNoAnswer) {
 		return err
 	}
-	if other, err2 := a.socket(); err2 == nil {
-		if own, err2 := a.configSocket(); err2 == nil && own != other {
+	if target, err2 := a.target(); err2 == nil {
+		if own, err2 := a.configSocket(); err2 == nil && own != target.Socket {
 			return err // what would be started does not listen where was asked
 		}
 	}

@@ -202,7 +202,12 @@ func (d *daemon) listening() []syscall.Conn {
 		all = append(all, d.listener)
 	}
 	if d.exporter != nil {
-		if l := d.exporter.listener.Load(); l != nil {
+		if l := d.exporter.port.listener.Load(); l != nil {
+			all = append(all, l)
+		}
+	}
+	if d.remote != nil {
+		if l := d.remote.port.listener.Load(); l != nil {
 			all = append(all, l)
 		}
 	}
