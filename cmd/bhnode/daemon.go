@@ -41,7 +41,7 @@ type daemon struct {
 
 	will       *will // of the bhnode in whose place it was put; nil: there was none
 	successors chan successor
-	reloads    reloads
+	reloads    *reloads
 	listener   *net.UnixListener
 	exporter   *exporter      // nil: no metrics are served
 	remote     *remoteControl // nil: no other machine is served
@@ -54,7 +54,7 @@ func (a *app) openDaemon(cfg *configs.Config, src configs.Source, w *will) (*dae
 			return nil, failure("", "cannot make the directory of the node: %v", err)
 		}
 	}
-	d := &daemon{app: a, cfg: cfg, src: src, will: w, successors: make(chan successor, 1), reloads: reloads{history: configs.OpenHistory(cfg.Node.DataDir)}}
+	d := &daemon{app: a, cfg: cfg, src: src, will: w, successors: make(chan successor, 1), reloads: newReloads(configs.OpenHistory(cfg.Node.DataDir))}
 	if err := d.openLog(); err != nil {
 		return nil, err
 	}

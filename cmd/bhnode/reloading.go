@@ -23,26 +23,68 @@ var fixed = []string{
 	"node.name", "node.data_dir", "node.runtime_dir", "node.group", "node.on_daemon_death", "control.socket", "control.socket_mode", "logs.dir", "logs.format",
 }
 
+// keepingTime is what keeping a configuration takes at most on a disk that is well.
+const keepingTime = 2 * time.Second
+
 // reloads is what a daemon knows of reloads.
 type reloads struct {
 	history configs.History
 	mu      sync.Mutex
-	booted  bool   // the node has come up
-	resumed bool   // this node began with one under way
-	file    bool   // the file has changed since bhnode died, and is to be reloaded
-	busy    string // why none can begin; "": one can
+	up      chan struct{} // closed when the node has come up
+	resumed bool          // this node began with one under way
+	file    bool          // the file has changed since bhnode died, and is to be reloaded
+	busy    string        // why none can begin; "": one can
+}
+
+func newReloads(history configs.History) *reloads {
+	return &reloads{history: history, up: make(chan struct{})}
 }
 
 func (r *reloads) set(booted bool, busy string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.booted, r.busy = r.booted || booted, busy
+	r.busy = busy
+	if booted {
+		r.come()
+	}
 }
 
 func (r *reloads) setBooted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.booted = true
+	r.come()
+}
+
+// come notes that the node has come up; r is locked.
+func (r *reloads) come() {
+	if !r.booted() {
+		close(r.up)
+	}
+}
+
+func (r *reloads) booted() bool {
+	select {
+	case <-r.up:
+		return true
+	default:
+		return false
+	}
+}
+
+// awaitBoot waits a moment for the node to come up: it says that it is ready just
+// before what a reload would go back to is kept.
+func (r *reloads) awaitBoot(ctx context.Context) {
+	r.mu.Lock()
+	busy := r.busy != ""
+	r.mu.Unlock()
+	if busy {
+		return
+	}
+	select {
+	case <-r.up:
+	case <-time.After(keepingTime):
+	case <-ctx.Done():
+	}
 }
 
 // upgrading keeps reloads out, if none is under way.
@@ -57,13 +99,14 @@ func (r *reloads) upgrading() error {
 }
 
 // enter lets one reload in at a time.
-func (r *reloads) enter() error {
+func (r *reloads) enter(ctx context.Context) error {
+	r.awaitBoot(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.busy != "":
 		return status.Error(codes.FailedPrecondition, r.busy)
-	case !r.booted:
+	case !r.booted():
 		return status.Error(codes.FailedPrecondition, "the node is still starting; reload when it is ready")
 	}
 	r.busy = `a reload is under way; "bhnode reload --abandon" gives it up`
@@ -72,7 +115,7 @@ func (r *reloads) enter() error {
 
 // reload implements the API, and SIGHUP.
 func (d *daemon) reload(ctx context.Context, dry bool, who string) (*bhnodev1.ReloadResponse, error) {
-	if err := d.reloads.enter(); err != nil {
+	if err := d.reloads.enter(ctx); err != nil {
 		return nil, err
 	}
 	begun := false
