@@ -19,6 +19,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 // patience is how long a test waits for an event of a real process.
@@ -116,10 +117,11 @@ var children = map[string]func(arg string){
 	"mortal":  func(dir string) { nodeChild(dir, true, []*ServiceSpec{childSpec("wait", "")}) },
 }
 
-// forever waits, as an empty select is a deadlock where nothing else can happen.
+// forever waits for signals that end it, as an empty select is a deadlock where nothing
+// else can happen.
 func forever() {
 	for {
-		time.Sleep(time.Hour)
+		_ = unix.Pause()
 	}
 }
 

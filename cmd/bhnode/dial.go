@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"os"
 
 	"github.com/spf13/pflag"
@@ -33,7 +34,8 @@ func (a *app) target() (client.Options, error) {
 		return client.Options{}, usageError("name one node", "--address and --socket exclude each other")
 	case a.remote != (remoteFlags{}) && r.address == "":
 		return client.Options{}, usageError("--address HOST:PORT says which", "--tls-… are about a node on another machine, and none is named")
-	case r.address != "" && a.socketFlag == "":
+	}
+	if r.address != "" && a.socketFlag == "" {
 		config, err := r.config()
 		return client.Options{Address: r.address, TLS: config}, err
 	}
@@ -69,8 +71,12 @@ func (a *app) dial() (*client.Client, error) {
 		return nil, err
 	}
 	node, err := client.Dial(target)
-	if err != nil {
-		return nil, rpcError(err)
+	if err == nil {
+		return node, nil
 	}
-	return node, nil
+	err = rpcError(err)
+	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitNoNode && target.Address != "" {
+		exit.hint = "is it the control.listen of that node, and does it run?"
+	}
+	return nil, err
 }

@@ -57,9 +57,15 @@ warning.`,
 }
 
 func (a *app) doctor(ctx context.Context) error {
+	if a.remote != (remoteFlags{}) {
+		return usageError("run it there", "it looks at this machine, --address is about another one")
+	}
 	src, cfg, err := a.load(nil)
 	if err != nil {
 		return configError(err)
+	}
+	if a.socketFlag, err = a.socket(); err != nil { // whatever $BHNODE_ADDRESS says
+		return err
 	}
 	x := &examiner{cfg: cfg}
 	x.found(checkOK, "configuration", fmt.Sprintf("%s: %s", src, plural(len(x.enabled()), "service")), "")

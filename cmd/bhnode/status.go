@@ -134,6 +134,7 @@ func detailText(now time.Time, s *bhnodev1.Service) string {
 	case s.GetMessage() != "":
 		parts = append(parts, s.GetMessage())
 	case s.GetState() == bhnodev1.ServiceState_SERVICE_STATE_RUNNING:
+	case s.GetReason() == bhnodev1.Reason_REASON_HELD && !s.GetHeld(): // it was, and is starting
 	case s.GetReason() != bhnodev1.Reason_REASON_UNSPECIFIED:
 		parts = append(parts, reasonText(s.GetReason()))
 	}

@@ -178,3 +178,15 @@ func TestLogJSONCarriesWhatIsNoText(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// What was held and is starting is not said to be held.
+func TestTheDetailOfAServiceThatWasHeld(t *testing.T) {
+	s := &bhnodev1.Service{State: bhnodev1.ServiceState_SERVICE_STATE_STARTING, Reason: bhnodev1.Reason_REASON_HELD}
+	if got := detailText(noon, s); got != "" {
+		t.Errorf("it is starting, %q", got)
+	}
+	s.State, s.Held = bhnodev1.ServiceState_SERVICE_STATE_STOPPED, true
+	if got := detailText(noon, s); got != "held" {
+		t.Errorf("it is stopped, %q", got)
+	}
+}

@@ -165,6 +165,8 @@ func endless(stream string, block, writes int, pause time.Duration) {
 		f = os.Stderr
 	}
 	signal.Reset(syscall.SIGTERM)
+	pace := time.NewTicker(pause)
+	defer pace.Stop()
 	var text []byte
 	for n, done := 1, 0; ; n++ {
 		text = fmt.Appendf(text, "%s line %d\n", stream, n)
@@ -175,7 +177,7 @@ func endless(stream string, block, writes int, pause time.Duration) {
 		must(err)
 		text = text[:0]
 		if done++; done%writes == 0 {
-			time.Sleep(pause)
+			<-pace.C
 		}
 	}
 }
