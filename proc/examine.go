@@ -178,6 +178,18 @@ func MayMakeIn(dir string) error {
 	return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 }
 
+// FindUser returns the number of a user; one who is given as a number need not be known.
+func FindUser(name string) (uid int, err error) {
+	if uid, err := strconv.Atoi(name); err == nil {
+		return uid, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(u.Uid)
+}
+
 // FindGroup says why the node's group could not be found.
 func FindGroup(name string) error {
 	_, err := user.LookupGroup(name)

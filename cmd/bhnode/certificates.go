@@ -23,6 +23,16 @@ func (c *certificates) serverConfig() *tls.Config {
 	}
 }
 
+// clientConfig returns what a client uses; the CA is that of its peers' certificates.
+func (c *certificates) clientConfig() (*tls.Config, error) {
+	config, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	config.RootCAs = config.ClientCAs
+	return config, nil
+}
+
 // load reads the files.
 func (c *certificates) load() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(c.cert, c.key)

@@ -43,6 +43,7 @@ type daemon struct {
 	successors chan successor
 	reloads    *reloads
 	listener   *net.UnixListener
+	ports      []*port        // all that are listened on, or are to be
 	exporter   *exporter      // nil: no metrics are served
 	remote     *remoteControl // nil: no other machine is served
 }

@@ -3,9 +3,7 @@ package main
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"os"
 
 	"github.com/spf13/pflag"
 
@@ -50,17 +48,9 @@ func (r *remoteFlags) config() (*tls.Config, error) {
 			return nil, usageError(`"bhnode cert init --client NAME" makes all three`, "a node on another machine needs %s", f.flag)
 		}
 	}
-	pair, err := tls.LoadX509KeyPair(r.cert, r.key)
+	config, err := (&certificates{ca: r.ca, cert: r.cert, key: r.key}).clientConfig()
 	if err != nil {
-		return nil, usageError("", "cannot use the certificate %s with the key %s: %v", r.cert, r.key, err)
-	}
-	pem, err := os.ReadFile(r.ca)
-	if err != nil {
-		return nil, usageError("", "cannot read the CA: %v", err)
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, RootCAs: x509.NewCertPool()}
-	if !config.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, usageError("", "%s holds no certificate in PEM", r.ca)
+		return nil, usageError("", "%v", err)
 	}
 	return config, nil
 }

@@ -20,6 +20,7 @@ type port struct {
 
 // open goes on with the listener of the bhnode before this one, or listens.
 func (p *port) open(ctx context.Context) error {
+	p.d.ports = append(p.d.ports, p)
 	err := p.inherit()
 	if p.listener.Load() == nil && err == nil {
 		err = p.listen(ctx)

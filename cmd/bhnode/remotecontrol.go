@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/user"
-	"strconv"
 
 	"google.golang.org/grpc"
 
 	"github.com/blackhole/bhnode/actors"
 	"github.com/blackhole/bhnode/configs"
+	"github.com/blackhole/bhnode/proc"
 )
 
 var roleOf = map[configs.Role]actors.Role{
@@ -26,7 +25,7 @@ func (d *daemon) access() actors.Access {
 			names[a.Cert] = roleOf[a.Role]
 			continue
 		}
-		uid, err := uidOf(a.User)
+		uid, err := proc.FindUser(a.User)
 		if err != nil {
 			d.warn("access of "+a.User+" has no effect", err)
 			continue
@@ -35,17 +34,6 @@ func (d *daemon) access() actors.Access {
 	}
 	users[0], users[os.Getuid()] = actors.Admin, actors.Admin
 	return actors.Access{OfUser: func(uid int) actors.Role { return users[uid] }, OfName: names}
-}
-
-func uidOf(name string) (int, error) {
-	if uid, err := strconv.Atoi(name); err == nil {
-		return uid, nil
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(u.Uid)
 }
 
 // remoteControl serves the control API to other machines.

@@ -201,13 +201,8 @@ func (d *daemon) listening() []syscall.Conn {
 	if d.listener != nil {
 		all = append(all, d.listener)
 	}
-	if d.exporter != nil {
-		if l := d.exporter.port.listener.Load(); l != nil {
-			all = append(all, l)
-		}
-	}
-	if d.remote != nil {
-		if l := d.remote.port.listener.Load(); l != nil {
+	for _, p := range d.ports {
+		if l := p.listener.Load(); l != nil {
 			all = append(all, l)
 		}
 	}
