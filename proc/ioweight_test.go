@@ -78,8 +78,12 @@ func useBFQ(t *testing.T, scheduler string) {
 		t.Skipf("the kernel has no bfq: %v", err)
 	}
 	t.Cleanup(func() { must(t, os.WriteFile(scheduler, []byte(former), 0)) })
-	favour := filepath.Join(filepath.Dir(scheduler), "iosched/low_latency") // of who has just begun
-	must(t, os.WriteFile(favour, []byte("0"), 0))
+	for _, setting := range [][2]string{
+		{"low_latency", "0"},                             // no favour to who has just begun
+		{"strict_guarantees", "1"}, {"slice_idle", "50"}, // who gets no processor keeps his turn, for 50 ms
+	} {
+		must(t, os.WriteFile(filepath.Join(filepath.Dir(scheduler), "iosched", setting[0]), []byte(setting[1]), 0))
+	}
 }
 
 // readDisk reads a file past all caches, again and again, by several threads so that it

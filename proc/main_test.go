@@ -22,8 +22,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long a test waits for an event of a real process.
-const patience = 20 * time.Second
+// patience is how long a test waits for an event of a real process, on an emulated machine
+// that stands still for a while now and then.
+const patience = 90 * time.Second
 
 // The test binary runs itself as the child; these variables say what it then does.
 const (
@@ -47,13 +48,23 @@ func TestMain(m *testing.M) {
 		case serve := <-serving:
 			serve()
 		case c := <-code:
-			if err := goleak.Find(); err != nil && c == 0 {
+			if err := leaks(); err != nil && c == 0 {
 				fmt.Fprintln(os.Stderr, err)
 				c = 1
 			}
 			os.Exit(c)
 		}
 	}
+}
+
+// leaks tells which goroutines are left, once those had time to end that are about to:
+// goleak itself waits for half a second.
+func leaks(options ...goleak.Option) error {
+	err := goleak.Find(options...)
+	for late := time.Now().Add(patience); err != nil && time.Now().Before(late); {
+		err = goleak.Find(options...)
+	}
+	return err
 }
 
 // children are the behaviours of the test binary as a child.

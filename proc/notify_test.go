@@ -16,7 +16,11 @@ import (
 func noLeaks(t *testing.T) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() {
+		if err := leaks(before); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // socketDir returns a directory whose name is short enough for sockets.

@@ -43,6 +43,12 @@ func wantGood(t *testing.T, p Prober) {
 func wantBad(t *testing.T, p Prober, text string) {
 	t.Helper()
 	err := p.Check(t.Context())
+	for range 10 { // a machine that was late itself has learnt nothing
+		if _, unknown := errors.AsType[*UnknownError](err); !unknown || !strings.Contains(err.Error(), "bhnode was late") {
+			break
+		}
+		err = p.Check(t.Context())
+	}
 	if err == nil || !strings.Contains(err.Error(), text) {
 		t.Errorf("Check() = %v, want an error with %q", err, text)
 	}
@@ -125,8 +131,8 @@ func TestGRPCProbeOfSomethingElse(t *testing.T) {
 	t.Run("never answers", func(t *testing.T) {
 		noLeaks(t)
 		lis := listenOn(t, "unix", filepath.Join(socketDir(t), "s"))
-		p := newProber(t, ProbeSpec{Type: ProbeGRPC, Target: "unix:" + lis.Addr().String(), Timeout: 50 * time.Millisecond}, ProbeOptions{})
-		wantBad(t, p, "no answer within 50ms")
+		p := newProber(t, ProbeSpec{Type: ProbeGRPC, Target: "unix:" + lis.Addr().String(), Timeout: 200 * time.Millisecond}, ProbeOptions{})
+		wantBad(t, p, "no answer within 200ms")
 	})
 	t.Run("closes at once", func(t *testing.T) {
 		noLeaks(t)
@@ -175,7 +181,7 @@ func TestHTTPProbe(t *testing.T) {
 	}
 	wantBad(t, probe(srv.URL+"/no", 10*time.Second), "HTTP status 404 Not Found")
 	wantBad(t, probe(srv.URL+"/down", 10*time.Second), "HTTP status 503 Service Unavailable")
-	wantBad(t, probe(srv.URL+"/hang", 50*time.Millisecond), "no answer within 50ms")
+	wantBad(t, probe(srv.URL+"/hang", 200*time.Millisecond), "no answer within 200ms")
 	secret := strings.Replace(srv.URL, "http://", "http://user:hunter2@", 1)
 	srv.Close()
 	wantBad(t, probe(srv.URL, 10*time.Second), "connection refused")

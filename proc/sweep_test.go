@@ -57,6 +57,7 @@ func leftBehind(dir string) []*ServiceSpec {
 	for _, s := range []*ServiceSpec{deaf, gone, bare} {
 		s.StopGrace = 300 * time.Millisecond
 	}
+	bare.StopGrace = 3 * time.Second // its main process does as it is told, in its time
 	return []*ServiceSpec{good, deaf, gone, bare}
 }
 

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -43,16 +45,26 @@ func TestGuests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g.timeout = 10 * time.Minute
 			code, output := g.boot(t)
-			for _, line := range regexp.MustCompile(`(?m)^ *--- (?:SKIP|FAIL).*\n.*`).FindAllString(output, -1) {
+			for _, line := range regexp.MustCompile(`(?m)^ *--- SKIP.*\n.*`).FindAllString(output, -1) {
 				t.Log(line)
 			}
-			if code != 0 || regexp.MustCompile(`(?m)^PASS$`).FindString(output) == "" {
-				t.Errorf("it ends with %d:\n%s", code, output)
-			}
 			t.Logf("%d tests passed", len(regexp.MustCompile(`(?m)^ *--- PASS`).FindAllString(output, -1)))
+			if code != 0 || regexp.MustCompile(`(?m)^PASS$`).FindString(output) == "" {
+				t.Logf("all it printed:\n%s", output)
+				t.Errorf("it ends with %d; what failed, and the end:\n%s\n…%s", code, strings.Join(failures(output), "\n"), tail(output, 1000))
+			}
 		})
 	}
 }
+
+// failures are the parts of what a test binary printed that are about tests that failed.
+func failures(output string) []string {
+	return slices.DeleteFunc(strings.Split(output, "=== RUN   "), func(part string) bool {
+		return !regexp.MustCompile(`(?m)^ *--- FAIL`).MatchString(part)
+	})
+}
+
+func tail(text string, most int) string { return text[max(0, len(text)-most):] }
 
 func endToEnd(groups, program, e2e string) guest {
 	return guest{
