@@ -29,8 +29,9 @@ import (
 // its answer the response.
 type Control struct {
 	bhnodev1.UnimplementedNodeServer
-	node   *Node
-	health *health.Server
+	node       *Node
+	health     *health.Server
+	rejections *Rejections
 	// Successor checks a program and has it put in the place of this one soon after; nil: that
 	// is not possible.
 	Successor func(ctx context.Context, binary string) (version string, err error)
@@ -40,7 +41,11 @@ type Control struct {
 }
 
 // NewControl returns the API of a node.
-func NewControl(n *Node) *Control { return &Control{node: n, health: health.NewServer()} }
+func NewControl(n *Node) *Control {
+	return &Control{node: n, health: health.NewServer(), rejections: NewRejections(n.log.With().Str("endpoint", "control").Logger(), func(reason string) {
+		n.metrics.Rejected("control", reason, 1)
+	})}
+}
 
 // Server returns a gRPC server that serves the API, gRPC health and reflection on a
 // unix socket, to users of this machine by their roles.
@@ -49,7 +54,7 @@ func (s *Control) Server(access Access) *grpc.Server { return s.server(peerCrede
 // RemoteServer returns a gRPC server that serves the same over TLS, to certificates by
 // their roles; config has to ask for one.
 func (s *Control) RemoteServer(access Access, config *tls.Config) *grpc.Server {
-	return s.server(certCredentials{credentials.NewTLS(config), access},
+	return s.server(certCredentials{NewEntrance(credentials.NewTLS(config), s.rejections), access},
 		grpc.ConnectionTimeout(handshakeTime),
 		grpc.MaxConcurrentStreams(streamsAtOnce),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: aliveAfter, Timeout: handshakeTime}),
@@ -217,6 +222,17 @@ func (s *Control) AbandonReload(ctx context.Context, _ *bhnodev1.AbandonReloadRe
 	reloading, err := s.node.Abandon(ctx, who(ctx), "reload --abandon", "was called off by "+who(ctx))
 	return &bhnodev1.AbandonReloadResponse{Reloading: reloading}, toStatus(err)
 }
+
+// ReportRejections implements the API.
+func (s *Control) ReportRejections(_ context.Context, r *bhnodev1.ReportRejectionsRequest) (*bhnodev1.ReportRejectionsResponse, error) {
+	for reason, n := range r.GetRejections() {
+		s.node.metrics.Rejected("remote", reason, n)
+	}
+	return &bhnodev1.ReportRejectionsResponse{}, nil
+}
+
+// CertificateEnds has the metrics tell when the certificate of the node ends.
+func (n *Node) CertificateEnds(at time.Time) { n.metrics.CertificateEnds(at) }
 
 // toStatus gives an error the code that the client's exit code is made from.
 func toStatus(err error) error {

@@ -24,7 +24,9 @@ type peerInfo struct {
 	credentials.CommonAuthInfo
 	who    string
 	role   Role
-	remote bool // who it is a certificate says
+	remote bool   // who it is a certificate says
+	from   string // the address of a remote one
+	access Access
 }
 
 // AuthType implements credentials.AuthInfo.
@@ -43,7 +45,7 @@ func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.A
 	}
 	return conn, peerInfo{
 		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-		who:            fmt.Sprintf("uid %d", uid), role: c.access.OfUser(uid),
+		who:            fmt.Sprintf("uid %d", uid), role: c.access.OfUser(uid), access: c.access,
 	}, nil
 }
 
@@ -60,13 +62,13 @@ func (c certCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.A
 		return nil, nil, err
 	}
 	session, ok := info.(credentials.TLSInfo)
-	if !ok || len(session.State.VerifiedChains) == 0 {
-		return nil, nil, errors.Join(errors.New("the peer shows no certificate of our CA"), conn.Close())
+	if !ok {
+		return nil, nil, errors.Join(errors.New("the peer shows no certificate"), conn.Close())
 	}
 	name, role := c.access.ofCertificate(session.State.PeerCertificates[0])
 	return conn, peerInfo{
 		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-		who:            "certificate " + name, role: role, remote: true,
+		who:            "certificate " + name, role: role, remote: true, from: conn.RemoteAddr().String(), access: c.access,
 	}, nil
 }
 
@@ -76,7 +78,7 @@ func (c certCredentials) Clone() credentials.TransportCredentials {
 }
 
 func (s *Control) admitUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (_ any, err error) {
-	if err := admit(ctx, info.FullMethod); err != nil {
+	if err := s.admit(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
 	defer s.contain(&err)
@@ -84,11 +86,23 @@ func (s *Control) admitUnary(ctx context.Context, request any, info *grpc.UnaryS
 }
 
 func (s *Control) admitStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
-	if err := admit(stream.Context(), info.FullMethod); err != nil {
+	if err := s.admit(stream.Context(), info.FullMethod); err != nil {
 		return err
 	}
 	defer s.contain(&err)
 	return handle(server, stream)
+}
+
+func (s *Control) admit(ctx context.Context, method string) error {
+	err := admit(ctx, method)
+	if err != nil {
+		peer := "unknown"
+		if info, ok := peerOf(ctx); ok {
+			peer = info.who
+		}
+		s.rejections.Note(peer, "denied", status.Convert(err).Message())
+	}
+	return err
 }
 
 // contain makes an error of a panic: a question to the node does not end it.

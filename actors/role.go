@@ -43,12 +43,14 @@ func (a Access) ofCertificate(cert *x509.Certificate) (name string, role Role) {
 		names = append(names, uri.String())
 	}
 	for _, n := range names {
-		if r := min(a.OfName[n], Operator); name == "" || r > role {
+		if r := a.ofName(n); name == "" || r > role {
 			name, role = n, r
 		}
 	}
 	return name, role
 }
+
+func (a Access) ofName(name string) Role { return min(a.OfName[name], Operator) }
 
 var apiPrefix = "/" + bhnodev1.Node_ServiceDesc.ServiceName + "/"
 
@@ -72,6 +74,7 @@ var takes = map[string]Role{
 	bhnodev1.Node_Upgrade_FullMethodName:          Admin,
 	bhnodev1.Node_Reload_FullMethodName:           Admin,
 	bhnodev1.Node_AbandonReload_FullMethodName:    Admin,
+	bhnodev1.Node_ReportRejections_FullMethodName: Admin,
 }
 
 // admit refuses a call that takes more than its peer may do.
@@ -112,7 +115,7 @@ func peerOf(ctx context.Context) (peerInfo, bool) {
 		return peerInfo{}, false
 	}
 	info, ok := p.AuthInfo.(peerInfo)
-	return info, ok
+	return represented(ctx, info), ok
 }
 
 // who is the caller, for the journal.
@@ -122,8 +125,7 @@ func who(ctx context.Context) string {
 	case !ok:
 		return "unknown"
 	case info.remote:
-		p, _ := peer.FromContext(ctx)
-		return fmt.Sprintf("%s from %v", info.who, p.Addr)
+		return fmt.Sprintf("%s from %s", info.who, info.from)
 	}
 	return info.who
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
@@ -49,7 +50,7 @@ func TestWhatEachRoleMayDo(t *testing.T) {
 		Nobody:   "",
 		Viewer:   "GetNode GetStatus GetTree StreamEvents StreamLogs WatchStatus",
 		Operator: "DebugService PauseSupervisor ProfileService RestartServices ResumeSupervisor SignalService StartServices StopServices",
-		Admin:    "AbandonReload Reload Shutdown Upgrade",
+		Admin:    "AbandonReload Reload ReportRejections Shutdown Upgrade",
 	}
 	allowed := ""
 	for _, role := range []Role{Nobody, Viewer, Operator, Admin} {
@@ -89,11 +90,38 @@ func TestTheJournalIsToldWhoFromWhere(t *testing.T) {
 	if got := who(as(t.Context(), peerInfo{who: "uid 7"})); got != "uid 7" {
 		t.Errorf("a user is %q", got)
 	}
-	if got := who(as(t.Context(), peerInfo{who: "certificate fleet.example", remote: true})); got != "certificate fleet.example from 10.0.0.9:4711" {
+	if got := who(as(t.Context(), peerInfo{who: "certificate fleet.example", remote: true, from: "10.0.0.9:4711"})); got != "certificate fleet.example from 10.0.0.9:4711" {
 		t.Errorf("a certificate is %q", got)
 	}
 	if got := who(t.Context()); got != "unknown" {
 		t.Errorf("nobody is %q", got)
+	}
+}
+
+// An admin of this machine may call for the owner of a certificate, and then may do what that
+// may; nobody else is heard.
+func TestCallsOnBehalfOfACertificate(t *testing.T) {
+	access := Access{OfName: map[string]Role{"fleet.example": Viewer, "root.example": Admin}}
+	for _, c := range []struct {
+		caller peerInfo
+		name   string
+		role   Role
+		who    string
+	}{
+		{peerInfo{who: "uid 0", role: Admin}, "fleet.example", Viewer, "certificate fleet.example from 10.0.0.9:1"},
+		{peerInfo{who: "uid 0", role: Admin}, "root.example", Operator, "certificate root.example from 10.0.0.9:1"},
+		{peerInfo{who: "uid 0", role: Admin}, "else.example", Nobody, "certificate else.example from 10.0.0.9:1"},
+		{peerInfo{who: "uid 7", role: Operator}, "root.example", Operator, "uid 7"},
+		{peerInfo{who: "uid 8", role: Viewer}, "root.example", Viewer, "uid 8"},
+		{peerInfo{who: "certificate x", role: Operator, remote: true, from: "10.0.0.8:2"}, "root.example", Operator, "certificate x from 10.0.0.8:2"},
+	} {
+		c.caller.access = access
+		out, _ := metadata.FromOutgoingContext(OnBehalf(t.Context(), c.name, "10.0.0.9:1"))
+		ctx := metadata.NewIncomingContext(as(t.Context(), c.caller), out)
+		info, _ := peerOf(ctx)
+		if info.role != c.role || who(ctx) != c.who {
+			t.Errorf("%s for %s is %v, %q, want %v, %q", c.caller.who, c.name, info.role, who(ctx), c.role, c.who)
+		}
 	}
 }
 

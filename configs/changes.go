@@ -65,7 +65,7 @@ func (f *flat) has(path string) bool {
 
 func flatten(c *Config) *flat {
 	f := &flat{value: map[string]string{}, of: map[string]string{}}
-	f.add(c.sheet(), "", "")
+	f.add(c.sheet(true), "", "")
 	return f
 }
 

@@ -11,16 +11,7 @@ import (
 // checkExclusive finds two services on one socket or port.
 func (d *decoder) checkExclusive(c *Config, top *object, ds *drafts) {
 	sockets := map[string]string{c.Control.Socket: "bhnode's control socket"}
-	ports := map[int]string{}
-	if port := portOf(c.Metrics.Listen); port != 0 {
-		ports[port] = "metrics.listen"
-	}
-	if port := portOf(c.Control.Listen); port != 0 {
-		if other, taken := ports[port]; taken {
-			top.child("control").fail("listen", "", "%d is the port of %s", port, other)
-		}
-		ports[port] = "control.listen"
-	}
+	ports := ownPorts(c, top)
 	for _, s := range ds.list {
 		if !s.svc.Enabled {
 			continue
@@ -40,6 +31,22 @@ func (d *decoder) checkExclusive(c *Config, top *object, ds *drafts) {
 			}
 		}
 	}
+}
+
+// ownPorts are those that bhnode itself listens on, by what they are for.
+func ownPorts(c *Config, top *object) map[int]string {
+	ports := map[int]string{}
+	for _, l := range []struct{ section, listen string }{{"metrics", c.Metrics.Listen}, {"control", c.Control.Listen}, {"remote", c.Remote.Listen}} {
+		port := portOf(l.listen)
+		if port == 0 {
+			continue
+		}
+		if other, taken := ports[port]; taken {
+			top.child(l.section).fail("listen", "", "%d is the port of %s", port, other)
+		}
+		ports[port] = l.section + ".listen"
+	}
+	return ports
 }
 
 // checkCompleted makes services that others need as completed transient.

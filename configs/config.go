@@ -21,6 +21,7 @@ type Config struct {
 	Control Control
 	Metrics Metrics
 	TLS     TLS
+	Remote  Remote
 	Access  []Access
 	// Notify are the commands that tell of events.
 	Notify []Announcement
@@ -115,6 +116,7 @@ type TLS struct{ CA, Cert, Key string }
 type Service struct {
 	proc.ServiceSpec
 	Enabled     bool
+	BuiltIn     bool // bhnode's own, which the file does not name
 	Description string
 	Health      supervision.HealthSpec
 	// DependsOn names the dependencies in effect, in the order of the file.
@@ -186,16 +188,19 @@ func (d *decoder) document(c *Config, doc *node) {
 	d.readLogs(c, top.child("logs"))
 	d.readControl(c, top.child("control"))
 	d.readMetrics(c, top.child("metrics"))
+	d.readRemote(c, top.child("remote"))
 	d.readTLS(c, top.child("tls"))
 	d.readAccess(c, top)
-	d.refuseLater(top)
+	d.checkRemote(c, top)
 	d.readNotify(c, top)
 
 	supervisor := top.child("supervisor")
 	root := &branch{name: rootName, o: supervisor, spec: d.readSupervision(supervisor, rootName)}
 	supervisor.done()
 	ds := d.readServices(c, top)
+	d.addGateway(c, ds, top)
 	tree := d.readTree(top, root, ds)
+	tree.apart(ds)
 	top.done()
 
 	d.checkExclusive(c, top, ds)

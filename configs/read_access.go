@@ -3,6 +3,7 @@ package configs
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 )
 
 // Role is what somebody may do with a node; each may do what those before it may.
@@ -20,6 +21,8 @@ type Access struct {
 	User string // a name or a number; "": it is a certificate
 	Cert string // the DNS name or URI that it is for
 	Role Role
+	// RemoteAddress is where the actors of a certificate are, HOST:PORT; "": it has none.
+	RemoteAddress string
 }
 
 var roles = []choice[Role]{{"viewer", RoleViewer}, {"operator", RoleOperator}, {"admin", RoleAdmin}}
@@ -45,8 +48,9 @@ func (d *decoder) readAccess(c *Config, top *object) {
 			Cert: o.word("cert", "", isPeerName, "the DNS name or URI of a certificate"),
 			Role: pick(o, "role", RoleViewer, roles),
 		}
-		o.later("remote_address", "")
+		a.RemoteAddress = o.word("remote_address", "", isPeerAddress, "the host and port of its actors")
 		o.checkAccess(c, a)
+		o.checkRemoteAddress(c, a)
 		who := Access{User: a.User, Cert: a.Cert}
 		if had[who] && who != (Access{}) {
 			d.fail(item.pos, o.path, "give each one role", "%s has a role already", a.User+a.Cert)
@@ -69,8 +73,23 @@ func (o *object) checkAccess(c *Config, a Access) {
 		o.fail("user", "or cert, the DNS name or URI of a certificate", "is missing: who has this role")
 	case o.has("user") && o.has("cert"):
 		o.fail("cert", "make two of it", "is one too many beside user")
-	case a.Cert != "" && c.Control.Listen == "":
-		o.fail("cert", "set control.listen, or remove it", "has no effect, since nothing listens for certificates")
+	case a.Cert != "" && c.Control.Listen == "" && c.Remote.Listen == "":
+		o.fail("cert", "set control.listen or remote.listen, or remove it", "has no effect, since nothing listens for certificates")
+	}
+}
+
+// checkRemoteAddress checks where the gateway may dial.
+func (o *object) checkRemoteAddress(c *Config, a Access) {
+	if a.RemoteAddress == "" {
+		return
+	}
+	switch {
+	case a.Cert == "":
+		o.fail("remote_address", "give it to the cert of those actors", "is for certificates only")
+	case c.Remote.Listen == "":
+		o.fail("remote_address", "set remote.listen, or remove it", "has no effect, since nothing listens for actors")
+	case slices.ContainsFunc(c.Access, func(b Access) bool { return b.RemoteAddress == a.RemoteAddress }):
+		o.fail("remote_address", "", "%s is that of another certificate", a.RemoteAddress)
 	}
 }
 

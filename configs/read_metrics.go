@@ -80,6 +80,8 @@ func (d *decoder) readTLS(c *Config, o *object) {
 	switch {
 	case c.Control.Listen != "":
 		why = "control.listen is set"
+	case c.Remote.Listen != "":
+		why = "remote.listen is set"
 	case c.Metrics.Listen != "" && c.Metrics.TLS != TLSNone:
 		why, peers = "metrics.tls is "+string(c.Metrics.TLS), c.Metrics.TLS == TLSMutual
 	}
@@ -96,7 +98,7 @@ func (d *decoder) readTLS(c *Config, o *object) {
 		case file.needed && file.path == "":
 			o.fail(file.key, `"bhnode cert init" makes it`, "is needed, since %s", why)
 		case !needed && file.path != "":
-			o.fail(file.key, "set metrics.tls to server or mutual, or control.listen, or remove it", "has no effect, since nothing uses TLS")
+			o.fail(file.key, "set metrics.tls to server or mutual, or control.listen, or remote.listen, or remove it", "has no effect, since nothing uses TLS")
 		}
 	}
 }

@@ -25,11 +25,12 @@ type sheet struct {
 // configuration it shows.
 func (c *Config) Show() string {
 	var e emitter
-	e.block(c.sheet(), 0)
+	e.block(c.sheet(false), 0)
 	return e.String()
 }
 
-func (c *Config) sheet() *node {
+// sheet shows a configuration, with the services that the file does not name or without.
+func (c *Config) sheet(builtIn bool) *node {
 	top := sheet{c: c, n: &node{kind: mapKind}}
 	top.raw("version", "1")
 	c.showNode(top.child("node"))
@@ -50,12 +51,20 @@ func (c *Config) sheet() *node {
 	if c.Control.Listen != "" {
 		control.quoted("listen", c.Control.Listen)
 	}
+	if c.Remote.Listen != "" {
+		remote := top.child("remote")
+		remote.quoted("listen", c.Remote.Listen)
+		remote.quoted("advertise", c.Remote.Advertise)
+	}
 	if len(c.Access) > 0 {
 		top.put("access", c.showAccess())
 	}
 	showSupervision(top.child("supervisor"), c.Tree)
 	services := top.child("services")
 	for i := range c.Services {
+		if c.Services[i].BuiltIn && !builtIn {
+			continue
+		}
 		c.Services[i].show(services.child(c.Services[i].Name))
 	}
 	if c.root.listed > 0 {

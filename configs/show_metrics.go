@@ -30,6 +30,7 @@ func (c *Config) showAccess() *node {
 		s.optional("user", a.User)
 		s.optional("cert", a.Cert)
 		s.raw("role", string(a.Role))
+		s.optional("remote_address", a.RemoteAddress)
 		list.items = append(list.items, s.n)
 	}
 	return list

@@ -33,6 +33,8 @@ type Metrics struct {
 	starts        *prometheus.HistogramVec
 	probes        *prometheus.HistogramVec
 	failedProbes  *prometheus.CounterVec
+	rejections    *prometheus.CounterVec
+	certificate   prometheus.Gauge
 	panics, stray prometheus.Counter
 }
 
@@ -57,6 +59,12 @@ func New(o Options) *Metrics {
 		failedProbes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: process + "probe_errors_total", Help: "Health checks of a service that failed or could not be carried out.",
 		}, []string{"service"}),
+		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bhnode_rejections_total", Help: "Connections, calls and messages that an endpoint turned away, by why.",
+		}, []string{"endpoint", "reason"}),
+		certificate: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "bhnode_certificate_not_after_timestamp_seconds", Help: "Time at which the certificate of the node ends.",
+		}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "bhnode_actor_panics_total", Help: "Panics of actors, each of which was contained.",
 		}),
@@ -68,7 +76,7 @@ func New(o Options) *Metrics {
 		Name: "bhnode_build_info", Help: "Always 1; the label tells what runs.", ConstLabels: prometheus.Labels{"version": o.Version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.restarts, m.escalations, m.starts, m.probes, m.failedProbes, m.panics, m.stray, build,
+	m.registry.MustRegister(m.restarts, m.escalations, m.starts, m.probes, m.failedProbes, m.rejections, m.panics, m.stray, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -103,6 +111,17 @@ func (m *Metrics) Probed(service string, took time.Duration, err error) {
 	if err != nil {
 		failed.Inc()
 	}
+}
+
+// Rejected counts what an endpoint has turned away: so many, for one reason.
+func (m *Metrics) Rejected(endpoint, reason string, n uint64) {
+	m.rejections.WithLabelValues(endpoint, reason).Add(float64(n))
+}
+
+// CertificateEnds tells when the certificate of the node ends.
+func (m *Metrics) CertificateEnds(at time.Time) {
+	m.certificate.Set(float64(at.Unix()))
+	_ = m.registry.Register(m.certificate) // once it is known; later it is there already
 }
 
 // Panicked counts the panic of an actor.

@@ -68,7 +68,7 @@ configuration; 3 no node answers; 4 no such service; 5 denied.`,
 	flags.StringVarP(&a.output, "output", "o", "table", "output `format`: table or json")
 	completeFixed(root, "output", "table", "json")
 	asGroup(root)
-	addGroup(root, "node", "The node:", newRunCommand(a), newShutdownCommand(a), newReloadCommand(a), newUpgradeCommand(a), newServiceCommand())
+	addGroup(root, "node", "The node:", newRunCommand(a), newShutdownCommand(a), newReloadCommand(a), newUpgradeCommand(a), newServiceCommand(), newGatewayCommand())
 	addGroup(root, "look", "What it does:", newStatusCommand(a), newHealthCommand(a), newTreeCommand(a), newTopCommand(a),
 		newLogsCommand(a), newEventsCommand(a), newWhyCommand(a))
 	addGroup(root, "services", "What it is to do:", newStartCommand(a), newStopCommand(a), newRestartCommand(a),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -56,6 +57,38 @@ func (c *certificates) load() (*tls.Config, error) {
 
 // renewalDue is how long before its end a certificate is spoken of.
 const renewalDue = 30 * 24 * time.Hour
+
+// renewalLook is how often a running node looks at its certificate, renewalSay how often it
+// says that it is about to end.
+const (
+	renewalLook = time.Minute
+	renewalSay  = 24 * time.Hour
+)
+
+// watchCertificate tells when the certificate ends: the metrics always, the log before.
+func (d *daemon) watchCertificate(ctx context.Context) {
+	files := certificates{cert: d.cfg.TLS.Cert, key: d.cfg.TLS.Key}
+	if files.cert == "" {
+		return
+	}
+	tick := time.NewTicker(renewalLook)
+	defer tick.Stop()
+	for said := (time.Time{}); ; {
+		if config, err := files.load(); err == nil {
+			end, now := config.Certificates[0].Leaf.NotAfter, d.app.now()
+			d.node.CertificateEnds(end)
+			if end.Sub(now) < renewalDue && now.Sub(said) >= renewalSay {
+				said = now
+				d.log.Warn().Time("end", end).Str("certificate", files.cert).Msg("the certificate of the node is about to end; \"bhnode cert init --renew\" makes it anew")
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // certificates looks at what the node shows its peers.
 func (x *examiner) certificates(now time.Time) {

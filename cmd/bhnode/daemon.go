@@ -46,6 +46,7 @@ type daemon struct {
 	ports      []*port        // all that are listened on, or are to be
 	exporter   *exporter      // nil: no metrics are served
 	remote     *remoteControl // nil: no other machine is served
+	unwatch    context.CancelFunc
 }
 
 // openDaemon takes possession of the directories.
@@ -249,6 +250,9 @@ func (d *daemon) listen() error {
 		listener, err = d.makeSocket()
 	}
 	d.serveMetrics()
+	var watching context.Context
+	watching, d.unwatch = context.WithCancel(context.Background())
+	go d.watchCertificate(watching)
 	d.host.Settled()
 	if err != nil {
 		return err
@@ -324,6 +328,9 @@ func removeStale(path string) error {
 // node may start.
 func (d *daemon) close() error {
 	d.exporter.close()
+	if d.unwatch != nil {
+		d.unwatch()
+	}
 	err := d.host.Close()
 	if d.server != nil {
 		d.stopServing()

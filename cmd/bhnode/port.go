@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 )
@@ -46,7 +47,11 @@ func (p *port) await(ctx context.Context, what string) *net.TCPListener {
 }
 
 func (p *port) listen(ctx context.Context) error {
-	return p.take((&net.ListenConfig{}).Listen(ctx, "tcp", p.address))
+	network := "tcp" // which is IPv6 too, for 0.0.0.0
+	if at, err := netip.ParseAddrPort(p.address); err == nil && at.Addr().Is4() {
+		network = "tcp4"
+	}
+	return p.take((&net.ListenConfig{}).Listen(ctx, network, p.address))
 }
 
 func (p *port) inherit() error {

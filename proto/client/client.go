@@ -52,6 +52,20 @@ func Dial(o Options) (*Client, error) {
 		return nil, err
 	}
 
+	return connect(target)
+}
+
+// New is Dial without the look whether a node answers: the connection is made with the first
+// call, and again after it was lost.
+func New(o Options) (*Client, error) {
+	target, err := targetOf(o)
+	if err != nil {
+		return nil, err
+	}
+	return connect(target)
+}
+
+func connect(target target) (*Client, error) {
 	conn, err := grpc.NewClient("passthrough:///"+target.host,
 		grpc.WithTransportCredentials(target.credentials()),
 		grpc.WithContextDialer(target.dial),

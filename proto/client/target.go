@@ -60,6 +60,7 @@ func (t target) dial(ctx context.Context, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, &noNodeError{t.address, err}
 	}
+	NoticeDeath(conn)
 	if unix, ok := conn.(*net.UnixConn); ok {
 		if err := checkPeer(unix, t.address, os.Geteuid()); err != nil {
 			return nil, errors.Join(err, conn.Close())

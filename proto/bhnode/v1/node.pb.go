@@ -772,6 +772,86 @@ func (x *AbandonReloadResponse) GetReloading() bool {
 	return false
 }
 
+type ReportRejectionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rejections    map[string]uint64      `protobuf:"bytes,1,rep,name=rejections,proto3" json:"rejections,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // since the last report, by reason
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportRejectionsRequest) Reset() {
+	*x = ReportRejectionsRequest{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportRejectionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportRejectionsRequest) ProtoMessage() {}
+
+func (x *ReportRejectionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportRejectionsRequest.ProtoReflect.Descriptor instead.
+func (*ReportRejectionsRequest) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReportRejectionsRequest) GetRejections() map[string]uint64 {
+	if x != nil {
+		return x.Rejections
+	}
+	return nil
+}
+
+type ReportRejectionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportRejectionsResponse) Reset() {
+	*x = ReportRejectionsResponse{}
+	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportRejectionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportRejectionsResponse) ProtoMessage() {}
+
+func (x *ReportRejectionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportRejectionsResponse.ProtoReflect.Descriptor instead.
+func (*ReportRejectionsResponse) Descriptor() ([]byte, []int) {
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{9}
+}
+
 type GetNodeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -780,7 +860,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[8]
+	mi := &file_bhnode_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +872,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[8]
+	mi := &file_bhnode_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +885,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 type GetNodeResponse struct {
@@ -822,7 +902,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	mi := &file_bhnode_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +914,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[9]
+	mi := &file_bhnode_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +927,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetNodeResponse) GetName() string {
@@ -905,7 +985,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[10]
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +997,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[10]
+	mi := &file_bhnode_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1010,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Exit) GetCode() int32 {
@@ -973,7 +1053,7 @@ type HealthDetail struct {
 
 func (x *HealthDetail) Reset() {
 	*x = HealthDetail{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[11]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1065,7 @@ func (x *HealthDetail) String() string {
 func (*HealthDetail) ProtoMessage() {}
 
 func (x *HealthDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[11]
+	mi := &file_bhnode_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1078,7 @@ func (x *HealthDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthDetail.ProtoReflect.Descriptor instead.
 func (*HealthDetail) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HealthDetail) GetLastCheck() *timestamppb.Timestamp {
@@ -1076,7 +1156,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1168,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[12]
+	mi := &file_bhnode_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1181,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Service) GetName() string {
@@ -1383,7 +1463,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1475,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[13]
+	mi := &file_bhnode_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1488,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Counters) GetOomKills() uint64 {
@@ -1453,7 +1533,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1545,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[14]
+	mi := &file_bhnode_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1558,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Limit) GetName() string {
@@ -1525,7 +1605,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1617,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[15]
+	mi := &file_bhnode_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1630,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetStatusRequest) GetNames() []string {
@@ -1572,7 +1652,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +1664,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[16]
+	mi := &file_bhnode_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +1677,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetStatusResponse) GetNode() string {
@@ -1643,7 +1723,7 @@ type Isolation struct {
 
 func (x *Isolation) Reset() {
 	*x = Isolation{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1735,7 @@ func (x *Isolation) String() string {
 func (*Isolation) ProtoMessage() {}
 
 func (x *Isolation) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[17]
+	mi := &file_bhnode_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1748,7 @@ func (x *Isolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolation.ProtoReflect.Descriptor instead.
 func (*Isolation) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Isolation) GetBackend() string {
@@ -1725,7 +1805,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +1817,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[18]
+	mi := &file_bhnode_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1750,7 +1830,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Problem) GetWhat() string {
@@ -1786,7 +1866,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1878,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[19]
+	mi := &file_bhnode_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1891,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WatchStatusRequest) GetInterval() *durationpb.Duration {
@@ -1839,7 +1919,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +1931,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[20]
+	mi := &file_bhnode_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +1944,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WatchStatusResponse) GetStatus() *GetStatusResponse {
@@ -1906,7 +1986,7 @@ type Machine struct {
 
 func (x *Machine) Reset() {
 	*x = Machine{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1918,7 +1998,7 @@ func (x *Machine) String() string {
 func (*Machine) ProtoMessage() {}
 
 func (x *Machine) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[21]
+	mi := &file_bhnode_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1931,7 +2011,7 @@ func (x *Machine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Machine.ProtoReflect.Descriptor instead.
 func (*Machine) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Machine) GetProcessors() uint32 {
@@ -1991,7 +2071,7 @@ type GetTreeRequest struct {
 
 func (x *GetTreeRequest) Reset() {
 	*x = GetTreeRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2083,7 @@ func (x *GetTreeRequest) String() string {
 func (*GetTreeRequest) ProtoMessage() {}
 
 func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[22]
+	mi := &file_bhnode_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2096,7 @@ func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeRequest.ProtoReflect.Descriptor instead.
 func (*GetTreeRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 type GetTreeResponse struct {
@@ -2028,7 +2108,7 @@ type GetTreeResponse struct {
 
 func (x *GetTreeResponse) Reset() {
 	*x = GetTreeResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2120,7 @@ func (x *GetTreeResponse) String() string {
 func (*GetTreeResponse) ProtoMessage() {}
 
 func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[23]
+	mi := &file_bhnode_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2133,7 @@ func (x *GetTreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeResponse.ProtoReflect.Descriptor instead.
 func (*GetTreeResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetTreeResponse) GetRoot() *TreeNode {
@@ -2091,7 +2171,7 @@ type TreeNode struct {
 
 func (x *TreeNode) Reset() {
 	*x = TreeNode{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2183,7 @@ func (x *TreeNode) String() string {
 func (*TreeNode) ProtoMessage() {}
 
 func (x *TreeNode) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[24]
+	mi := &file_bhnode_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2196,7 @@ func (x *TreeNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeNode.ProtoReflect.Descriptor instead.
 func (*TreeNode) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TreeNode) GetName() string {
@@ -2271,7 +2351,7 @@ type Consequence struct {
 
 func (x *Consequence) Reset() {
 	*x = Consequence{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2283,7 +2363,7 @@ func (x *Consequence) String() string {
 func (*Consequence) ProtoMessage() {}
 
 func (x *Consequence) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[25]
+	mi := &file_bhnode_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2296,7 +2376,7 @@ func (x *Consequence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consequence.ProtoReflect.Descriptor instead.
 func (*Consequence) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Consequence) GetStops() []*Wave {
@@ -2325,7 +2405,7 @@ type StartServicesRequest struct {
 
 func (x *StartServicesRequest) Reset() {
 	*x = StartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2417,7 @@ func (x *StartServicesRequest) String() string {
 func (*StartServicesRequest) ProtoMessage() {}
 
 func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[26]
+	mi := &file_bhnode_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2430,7 @@ func (x *StartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesRequest.ProtoReflect.Descriptor instead.
 func (*StartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StartServicesRequest) GetNames() []string {
@@ -2390,7 +2470,7 @@ type StartServicesResponse struct {
 
 func (x *StartServicesResponse) Reset() {
 	*x = StartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2402,7 +2482,7 @@ func (x *StartServicesResponse) String() string {
 func (*StartServicesResponse) ProtoMessage() {}
 
 func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[27]
+	mi := &file_bhnode_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2415,7 +2495,7 @@ func (x *StartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartServicesResponse.ProtoReflect.Descriptor instead.
 func (*StartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StartServicesResponse) GetConsequence() *Consequence {
@@ -2438,7 +2518,7 @@ type StopServicesRequest struct {
 
 func (x *StopServicesRequest) Reset() {
 	*x = StopServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2450,7 +2530,7 @@ func (x *StopServicesRequest) String() string {
 func (*StopServicesRequest) ProtoMessage() {}
 
 func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[28]
+	mi := &file_bhnode_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2463,7 +2543,7 @@ func (x *StopServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesRequest.ProtoReflect.Descriptor instead.
 func (*StopServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StopServicesRequest) GetNames() []string {
@@ -2510,7 +2590,7 @@ type StopServicesResponse struct {
 
 func (x *StopServicesResponse) Reset() {
 	*x = StopServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2522,7 +2602,7 @@ func (x *StopServicesResponse) String() string {
 func (*StopServicesResponse) ProtoMessage() {}
 
 func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[29]
+	mi := &file_bhnode_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2535,7 +2615,7 @@ func (x *StopServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopServicesResponse.ProtoReflect.Descriptor instead.
 func (*StopServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StopServicesResponse) GetConsequence() *Consequence {
@@ -2557,7 +2637,7 @@ type RestartServicesRequest struct {
 
 func (x *RestartServicesRequest) Reset() {
 	*x = RestartServicesRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2569,7 +2649,7 @@ func (x *RestartServicesRequest) String() string {
 func (*RestartServicesRequest) ProtoMessage() {}
 
 func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[30]
+	mi := &file_bhnode_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2582,7 +2662,7 @@ func (x *RestartServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesRequest.ProtoReflect.Descriptor instead.
 func (*RestartServicesRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RestartServicesRequest) GetNames() []string {
@@ -2622,7 +2702,7 @@ type RestartServicesResponse struct {
 
 func (x *RestartServicesResponse) Reset() {
 	*x = RestartServicesResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2714,7 @@ func (x *RestartServicesResponse) String() string {
 func (*RestartServicesResponse) ProtoMessage() {}
 
 func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[31]
+	mi := &file_bhnode_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2727,7 @@ func (x *RestartServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartServicesResponse.ProtoReflect.Descriptor instead.
 func (*RestartServicesResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RestartServicesResponse) GetConsequence() *Consequence {
@@ -2666,7 +2746,7 @@ type PauseSupervisorRequest struct {
 
 func (x *PauseSupervisorRequest) Reset() {
 	*x = PauseSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2678,7 +2758,7 @@ func (x *PauseSupervisorRequest) String() string {
 func (*PauseSupervisorRequest) ProtoMessage() {}
 
 func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[32]
+	mi := &file_bhnode_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2691,7 +2771,7 @@ func (x *PauseSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PauseSupervisorRequest) GetName() string {
@@ -2709,7 +2789,7 @@ type PauseSupervisorResponse struct {
 
 func (x *PauseSupervisorResponse) Reset() {
 	*x = PauseSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2721,7 +2801,7 @@ func (x *PauseSupervisorResponse) String() string {
 func (*PauseSupervisorResponse) ProtoMessage() {}
 
 func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[33]
+	mi := &file_bhnode_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2734,7 +2814,7 @@ func (x *PauseSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*PauseSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 type ResumeSupervisorRequest struct {
@@ -2746,7 +2826,7 @@ type ResumeSupervisorRequest struct {
 
 func (x *ResumeSupervisorRequest) Reset() {
 	*x = ResumeSupervisorRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +2838,7 @@ func (x *ResumeSupervisorRequest) String() string {
 func (*ResumeSupervisorRequest) ProtoMessage() {}
 
 func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[34]
+	mi := &file_bhnode_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +2851,7 @@ func (x *ResumeSupervisorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorRequest.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ResumeSupervisorRequest) GetName() string {
@@ -2789,7 +2869,7 @@ type ResumeSupervisorResponse struct {
 
 func (x *ResumeSupervisorResponse) Reset() {
 	*x = ResumeSupervisorResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[35]
+	mi := &file_bhnode_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2801,7 +2881,7 @@ func (x *ResumeSupervisorResponse) String() string {
 func (*ResumeSupervisorResponse) ProtoMessage() {}
 
 func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[35]
+	mi := &file_bhnode_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2814,7 +2894,7 @@ func (x *ResumeSupervisorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSupervisorResponse.ProtoReflect.Descriptor instead.
 func (*ResumeSupervisorResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 type SignalServiceRequest struct {
@@ -2827,7 +2907,7 @@ type SignalServiceRequest struct {
 
 func (x *SignalServiceRequest) Reset() {
 	*x = SignalServiceRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[36]
+	mi := &file_bhnode_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2839,7 +2919,7 @@ func (x *SignalServiceRequest) String() string {
 func (*SignalServiceRequest) ProtoMessage() {}
 
 func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[36]
+	mi := &file_bhnode_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2852,7 +2932,7 @@ func (x *SignalServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceRequest.ProtoReflect.Descriptor instead.
 func (*SignalServiceRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SignalServiceRequest) GetName() string {
@@ -2878,7 +2958,7 @@ type SignalServiceResponse struct {
 
 func (x *SignalServiceResponse) Reset() {
 	*x = SignalServiceResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[37]
+	mi := &file_bhnode_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2890,7 +2970,7 @@ func (x *SignalServiceResponse) String() string {
 func (*SignalServiceResponse) ProtoMessage() {}
 
 func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[37]
+	mi := &file_bhnode_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2903,7 +2983,7 @@ func (x *SignalServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalServiceResponse.ProtoReflect.Descriptor instead.
 func (*SignalServiceResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SignalServiceResponse) GetPid() int32 {
@@ -2923,7 +3003,7 @@ type DebugServiceRequest struct {
 
 func (x *DebugServiceRequest) Reset() {
 	*x = DebugServiceRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[38]
+	mi := &file_bhnode_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2935,7 +3015,7 @@ func (x *DebugServiceRequest) String() string {
 func (*DebugServiceRequest) ProtoMessage() {}
 
 func (x *DebugServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[38]
+	mi := &file_bhnode_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2948,7 +3028,7 @@ func (x *DebugServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DebugServiceRequest.ProtoReflect.Descriptor instead.
 func (*DebugServiceRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DebugServiceRequest) GetName() string {
@@ -2974,7 +3054,7 @@ type DebugServiceResponse struct {
 
 func (x *DebugServiceResponse) Reset() {
 	*x = DebugServiceResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[39]
+	mi := &file_bhnode_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +3066,7 @@ func (x *DebugServiceResponse) String() string {
 func (*DebugServiceResponse) ProtoMessage() {}
 
 func (x *DebugServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[39]
+	mi := &file_bhnode_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +3079,7 @@ func (x *DebugServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DebugServiceResponse.ProtoReflect.Descriptor instead.
 func (*DebugServiceResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DebugServiceResponse) GetLevel() string {
@@ -3019,7 +3099,7 @@ type ProfileServiceRequest struct {
 
 func (x *ProfileServiceRequest) Reset() {
 	*x = ProfileServiceRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[40]
+	mi := &file_bhnode_v1_node_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3031,7 +3111,7 @@ func (x *ProfileServiceRequest) String() string {
 func (*ProfileServiceRequest) ProtoMessage() {}
 
 func (x *ProfileServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[40]
+	mi := &file_bhnode_v1_node_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3044,7 +3124,7 @@ func (x *ProfileServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileServiceRequest.ProtoReflect.Descriptor instead.
 func (*ProfileServiceRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ProfileServiceRequest) GetName() string {
@@ -3070,7 +3150,7 @@ type ProfileServiceResponse struct {
 
 func (x *ProfileServiceResponse) Reset() {
 	*x = ProfileServiceResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[41]
+	mi := &file_bhnode_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3082,7 +3162,7 @@ func (x *ProfileServiceResponse) String() string {
 func (*ProfileServiceResponse) ProtoMessage() {}
 
 func (x *ProfileServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[41]
+	mi := &file_bhnode_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3095,7 +3175,7 @@ func (x *ProfileServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfileServiceResponse.ProtoReflect.Descriptor instead.
 func (*ProfileServiceResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ProfileServiceResponse) GetData() []byte {
@@ -3114,7 +3194,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[42]
+	mi := &file_bhnode_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3126,7 +3206,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[42]
+	mi := &file_bhnode_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3139,7 +3219,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{42}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ShutdownRequest) GetNow() bool {
@@ -3157,7 +3237,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[43]
+	mi := &file_bhnode_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3169,7 +3249,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[43]
+	mi := &file_bhnode_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3182,7 +3262,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{43}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 // LogEntry is one line of a service.
@@ -3203,7 +3283,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[44]
+	mi := &file_bhnode_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3215,7 +3295,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[44]
+	mi := &file_bhnode_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3228,7 +3308,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{44}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *LogEntry) GetTime() *timestamppb.Timestamp {
@@ -3309,7 +3389,7 @@ type StreamLogsRequest struct {
 
 func (x *StreamLogsRequest) Reset() {
 	*x = StreamLogsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[45]
+	mi := &file_bhnode_v1_node_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3321,7 +3401,7 @@ func (x *StreamLogsRequest) String() string {
 func (*StreamLogsRequest) ProtoMessage() {}
 
 func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[45]
+	mi := &file_bhnode_v1_node_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3334,7 +3414,7 @@ func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{45}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StreamLogsRequest) GetServices() []string {
@@ -3396,7 +3476,7 @@ type StreamLogsResponse struct {
 
 func (x *StreamLogsResponse) Reset() {
 	*x = StreamLogsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[46]
+	mi := &file_bhnode_v1_node_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3408,7 +3488,7 @@ func (x *StreamLogsResponse) String() string {
 func (*StreamLogsResponse) ProtoMessage() {}
 
 func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[46]
+	mi := &file_bhnode_v1_node_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3421,7 +3501,7 @@ func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{46}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StreamLogsResponse) GetEntries() []*LogEntry {
@@ -3457,7 +3537,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[47]
+	mi := &file_bhnode_v1_node_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3469,7 +3549,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[47]
+	mi := &file_bhnode_v1_node_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3482,7 +3562,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{47}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -3568,7 +3648,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[48]
+	mi := &file_bhnode_v1_node_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3580,7 +3660,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[48]
+	mi := &file_bhnode_v1_node_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3593,7 +3673,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{48}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *StreamEventsRequest) GetNames() []string {
@@ -3640,7 +3720,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_bhnode_v1_node_proto_msgTypes[49]
+	mi := &file_bhnode_v1_node_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3652,7 +3732,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_bhnode_v1_node_proto_msgTypes[49]
+	mi := &file_bhnode_v1_node_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3665,7 +3745,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{49}
+	return file_bhnode_v1_node_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *StreamEventsResponse) GetEvents() []*Event {
@@ -3706,7 +3786,15 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\bservices\x18\x01 \x03(\tR\bservices\"\x16\n" +
 	"\x14AbandonReloadRequest\"5\n" +
 	"\x15AbandonReloadResponse\x12\x1c\n" +
-	"\treloading\x18\x01 \x01(\bR\treloading\"\x10\n" +
+	"\treloading\x18\x01 \x01(\bR\treloading\"\xac\x01\n" +
+	"\x17ReportRejectionsRequest\x12R\n" +
+	"\n" +
+	"rejections\x18\x01 \x03(\v22.bhnode.v1.ReportRejectionsRequest.RejectionsEntryR\n" +
+	"rejections\x1a=\n" +
+	"\x0fRejectionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x1a\n" +
+	"\x18ReportRejectionsResponse\"\x10\n" +
 	"\x0eGetNodeRequest\"\xd0\x01\n" +
 	"\x0fGetNodeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -4013,7 +4101,7 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\bNodeKind\x12\x19\n" +
 	"\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14NODE_KIND_SUPERVISOR\x10\x01\x12\x15\n" +
-	"\x11NODE_KIND_SERVICE\x10\x022\x90\v\n" +
+	"\x11NODE_KIND_SERVICE\x10\x022\xed\v\n" +
 	"\x04Node\x12@\n" +
 	"\aGetNode\x12\x19.bhnode.v1.GetNodeRequest\x1a\x1a.bhnode.v1.GetNodeResponse\x12F\n" +
 	"\tGetStatus\x12\x1b.bhnode.v1.GetStatusRequest\x1a\x1c.bhnode.v1.GetStatusResponse\x12N\n" +
@@ -4030,7 +4118,8 @@ const file_bhnode_v1_node_proto_rawDesc = "" +
 	"\bShutdown\x12\x1a.bhnode.v1.ShutdownRequest\x1a\x1b.bhnode.v1.ShutdownResponse\x12@\n" +
 	"\aUpgrade\x12\x19.bhnode.v1.UpgradeRequest\x1a\x1a.bhnode.v1.UpgradeResponse\x12=\n" +
 	"\x06Reload\x12\x18.bhnode.v1.ReloadRequest\x1a\x19.bhnode.v1.ReloadResponse\x12R\n" +
-	"\rAbandonReload\x12\x1f.bhnode.v1.AbandonReloadRequest\x1a .bhnode.v1.AbandonReloadResponse\x12K\n" +
+	"\rAbandonReload\x12\x1f.bhnode.v1.AbandonReloadRequest\x1a .bhnode.v1.AbandonReloadResponse\x12[\n" +
+	"\x10ReportRejections\x12\".bhnode.v1.ReportRejectionsRequest\x1a#.bhnode.v1.ReportRejectionsResponse\x12K\n" +
 	"\n" +
 	"StreamLogs\x12\x1c.bhnode.v1.StreamLogsRequest\x1a\x1d.bhnode.v1.StreamLogsResponse0\x01\x12Q\n" +
 	"\fStreamEvents\x12\x1e.bhnode.v1.StreamEventsRequest\x1a\x1f.bhnode.v1.StreamEventsResponse0\x01B6Z4github.com/blackhole/bhnode/proto/bhnode/v1;bhnodev1b\x06proto3"
@@ -4048,7 +4137,7 @@ func file_bhnode_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_bhnode_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_bhnode_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_bhnode_v1_node_proto_goTypes = []any{
 	(NodeState)(0),                   // 0: bhnode.v1.NodeState
 	(ServiceState)(0),                // 1: bhnode.v1.ServiceState
@@ -4063,142 +4152,148 @@ var file_bhnode_v1_node_proto_goTypes = []any{
 	(*Wave)(nil),                     // 10: bhnode.v1.Wave
 	(*AbandonReloadRequest)(nil),     // 11: bhnode.v1.AbandonReloadRequest
 	(*AbandonReloadResponse)(nil),    // 12: bhnode.v1.AbandonReloadResponse
-	(*GetNodeRequest)(nil),           // 13: bhnode.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),          // 14: bhnode.v1.GetNodeResponse
-	(*Exit)(nil),                     // 15: bhnode.v1.Exit
-	(*HealthDetail)(nil),             // 16: bhnode.v1.HealthDetail
-	(*Service)(nil),                  // 17: bhnode.v1.Service
-	(*Counters)(nil),                 // 18: bhnode.v1.Counters
-	(*Limit)(nil),                    // 19: bhnode.v1.Limit
-	(*GetStatusRequest)(nil),         // 20: bhnode.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 21: bhnode.v1.GetStatusResponse
-	(*Isolation)(nil),                // 22: bhnode.v1.Isolation
-	(*Problem)(nil),                  // 23: bhnode.v1.Problem
-	(*WatchStatusRequest)(nil),       // 24: bhnode.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),      // 25: bhnode.v1.WatchStatusResponse
-	(*Machine)(nil),                  // 26: bhnode.v1.Machine
-	(*GetTreeRequest)(nil),           // 27: bhnode.v1.GetTreeRequest
-	(*GetTreeResponse)(nil),          // 28: bhnode.v1.GetTreeResponse
-	(*TreeNode)(nil),                 // 29: bhnode.v1.TreeNode
-	(*Consequence)(nil),              // 30: bhnode.v1.Consequence
-	(*StartServicesRequest)(nil),     // 31: bhnode.v1.StartServicesRequest
-	(*StartServicesResponse)(nil),    // 32: bhnode.v1.StartServicesResponse
-	(*StopServicesRequest)(nil),      // 33: bhnode.v1.StopServicesRequest
-	(*StopServicesResponse)(nil),     // 34: bhnode.v1.StopServicesResponse
-	(*RestartServicesRequest)(nil),   // 35: bhnode.v1.RestartServicesRequest
-	(*RestartServicesResponse)(nil),  // 36: bhnode.v1.RestartServicesResponse
-	(*PauseSupervisorRequest)(nil),   // 37: bhnode.v1.PauseSupervisorRequest
-	(*PauseSupervisorResponse)(nil),  // 38: bhnode.v1.PauseSupervisorResponse
-	(*ResumeSupervisorRequest)(nil),  // 39: bhnode.v1.ResumeSupervisorRequest
-	(*ResumeSupervisorResponse)(nil), // 40: bhnode.v1.ResumeSupervisorResponse
-	(*SignalServiceRequest)(nil),     // 41: bhnode.v1.SignalServiceRequest
-	(*SignalServiceResponse)(nil),    // 42: bhnode.v1.SignalServiceResponse
-	(*DebugServiceRequest)(nil),      // 43: bhnode.v1.DebugServiceRequest
-	(*DebugServiceResponse)(nil),     // 44: bhnode.v1.DebugServiceResponse
-	(*ProfileServiceRequest)(nil),    // 45: bhnode.v1.ProfileServiceRequest
-	(*ProfileServiceResponse)(nil),   // 46: bhnode.v1.ProfileServiceResponse
-	(*ShutdownRequest)(nil),          // 47: bhnode.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),         // 48: bhnode.v1.ShutdownResponse
-	(*LogEntry)(nil),                 // 49: bhnode.v1.LogEntry
-	(*StreamLogsRequest)(nil),        // 50: bhnode.v1.StreamLogsRequest
-	(*StreamLogsResponse)(nil),       // 51: bhnode.v1.StreamLogsResponse
-	(*Event)(nil),                    // 52: bhnode.v1.Event
-	(*StreamEventsRequest)(nil),      // 53: bhnode.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),     // 54: bhnode.v1.StreamEventsResponse
-	(*timestamppb.Timestamp)(nil),    // 55: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 56: google.protobuf.Duration
-	(*structpb.Struct)(nil),          // 57: google.protobuf.Struct
+	(*ReportRejectionsRequest)(nil),  // 13: bhnode.v1.ReportRejectionsRequest
+	(*ReportRejectionsResponse)(nil), // 14: bhnode.v1.ReportRejectionsResponse
+	(*GetNodeRequest)(nil),           // 15: bhnode.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),          // 16: bhnode.v1.GetNodeResponse
+	(*Exit)(nil),                     // 17: bhnode.v1.Exit
+	(*HealthDetail)(nil),             // 18: bhnode.v1.HealthDetail
+	(*Service)(nil),                  // 19: bhnode.v1.Service
+	(*Counters)(nil),                 // 20: bhnode.v1.Counters
+	(*Limit)(nil),                    // 21: bhnode.v1.Limit
+	(*GetStatusRequest)(nil),         // 22: bhnode.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 23: bhnode.v1.GetStatusResponse
+	(*Isolation)(nil),                // 24: bhnode.v1.Isolation
+	(*Problem)(nil),                  // 25: bhnode.v1.Problem
+	(*WatchStatusRequest)(nil),       // 26: bhnode.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),      // 27: bhnode.v1.WatchStatusResponse
+	(*Machine)(nil),                  // 28: bhnode.v1.Machine
+	(*GetTreeRequest)(nil),           // 29: bhnode.v1.GetTreeRequest
+	(*GetTreeResponse)(nil),          // 30: bhnode.v1.GetTreeResponse
+	(*TreeNode)(nil),                 // 31: bhnode.v1.TreeNode
+	(*Consequence)(nil),              // 32: bhnode.v1.Consequence
+	(*StartServicesRequest)(nil),     // 33: bhnode.v1.StartServicesRequest
+	(*StartServicesResponse)(nil),    // 34: bhnode.v1.StartServicesResponse
+	(*StopServicesRequest)(nil),      // 35: bhnode.v1.StopServicesRequest
+	(*StopServicesResponse)(nil),     // 36: bhnode.v1.StopServicesResponse
+	(*RestartServicesRequest)(nil),   // 37: bhnode.v1.RestartServicesRequest
+	(*RestartServicesResponse)(nil),  // 38: bhnode.v1.RestartServicesResponse
+	(*PauseSupervisorRequest)(nil),   // 39: bhnode.v1.PauseSupervisorRequest
+	(*PauseSupervisorResponse)(nil),  // 40: bhnode.v1.PauseSupervisorResponse
+	(*ResumeSupervisorRequest)(nil),  // 41: bhnode.v1.ResumeSupervisorRequest
+	(*ResumeSupervisorResponse)(nil), // 42: bhnode.v1.ResumeSupervisorResponse
+	(*SignalServiceRequest)(nil),     // 43: bhnode.v1.SignalServiceRequest
+	(*SignalServiceResponse)(nil),    // 44: bhnode.v1.SignalServiceResponse
+	(*DebugServiceRequest)(nil),      // 45: bhnode.v1.DebugServiceRequest
+	(*DebugServiceResponse)(nil),     // 46: bhnode.v1.DebugServiceResponse
+	(*ProfileServiceRequest)(nil),    // 47: bhnode.v1.ProfileServiceRequest
+	(*ProfileServiceResponse)(nil),   // 48: bhnode.v1.ProfileServiceResponse
+	(*ShutdownRequest)(nil),          // 49: bhnode.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),         // 50: bhnode.v1.ShutdownResponse
+	(*LogEntry)(nil),                 // 51: bhnode.v1.LogEntry
+	(*StreamLogsRequest)(nil),        // 52: bhnode.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),       // 53: bhnode.v1.StreamLogsResponse
+	(*Event)(nil),                    // 54: bhnode.v1.Event
+	(*StreamEventsRequest)(nil),      // 55: bhnode.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),     // 56: bhnode.v1.StreamEventsResponse
+	nil,                              // 57: bhnode.v1.ReportRejectionsRequest.RejectionsEntry
+	(*timestamppb.Timestamp)(nil),    // 58: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 59: google.protobuf.Duration
+	(*structpb.Struct)(nil),          // 60: google.protobuf.Struct
 }
 var file_bhnode_v1_node_proto_depIdxs = []int32{
 	9,  // 0: bhnode.v1.ReloadResponse.restarted:type_name -> bhnode.v1.ChangedService
 	9,  // 1: bhnode.v1.ReloadResponse.in_place:type_name -> bhnode.v1.ChangedService
 	10, // 2: bhnode.v1.ReloadResponse.waves:type_name -> bhnode.v1.Wave
-	55, // 3: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
-	0,  // 4: bhnode.v1.GetNodeResponse.state:type_name -> bhnode.v1.NodeState
-	55, // 5: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
-	55, // 6: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
-	56, // 7: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
-	1,  // 8: bhnode.v1.Service.state:type_name -> bhnode.v1.ServiceState
-	2,  // 9: bhnode.v1.Service.health:type_name -> bhnode.v1.Health
-	15, // 10: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
-	55, // 11: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
-	56, // 12: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
-	16, // 13: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
-	3,  // 14: bhnode.v1.Service.reason:type_name -> bhnode.v1.Reason
-	55, // 15: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
-	19, // 16: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
-	18, // 17: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
-	56, // 18: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
-	17, // 19: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
-	0,  // 20: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
-	22, // 21: bhnode.v1.GetStatusResponse.isolation:type_name -> bhnode.v1.Isolation
-	23, // 22: bhnode.v1.Isolation.problems:type_name -> bhnode.v1.Problem
-	56, // 23: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
-	21, // 24: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
-	28, // 25: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
-	26, // 26: bhnode.v1.WatchStatusResponse.machine:type_name -> bhnode.v1.Machine
-	29, // 27: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
-	4,  // 28: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
-	1,  // 29: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
-	2,  // 30: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
-	56, // 31: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
-	29, // 32: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
-	56, // 33: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
-	3,  // 34: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
-	10, // 35: bhnode.v1.Consequence.stops:type_name -> bhnode.v1.Wave
-	10, // 36: bhnode.v1.Consequence.starts:type_name -> bhnode.v1.Wave
-	30, // 37: bhnode.v1.StartServicesResponse.consequence:type_name -> bhnode.v1.Consequence
-	30, // 38: bhnode.v1.StopServicesResponse.consequence:type_name -> bhnode.v1.Consequence
-	30, // 39: bhnode.v1.RestartServicesResponse.consequence:type_name -> bhnode.v1.Consequence
-	56, // 40: bhnode.v1.ProfileServiceRequest.cpu:type_name -> google.protobuf.Duration
-	55, // 41: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	55, // 42: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
-	49, // 43: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
-	55, // 44: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
-	57, // 45: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
-	55, // 46: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
-	52, // 47: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
-	13, // 48: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
-	20, // 49: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
-	24, // 50: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
-	27, // 51: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
-	31, // 52: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
-	33, // 53: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
-	35, // 54: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
-	37, // 55: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
-	39, // 56: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
-	41, // 57: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
-	43, // 58: bhnode.v1.Node.DebugService:input_type -> bhnode.v1.DebugServiceRequest
-	45, // 59: bhnode.v1.Node.ProfileService:input_type -> bhnode.v1.ProfileServiceRequest
-	47, // 60: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
-	5,  // 61: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
-	7,  // 62: bhnode.v1.Node.Reload:input_type -> bhnode.v1.ReloadRequest
-	11, // 63: bhnode.v1.Node.AbandonReload:input_type -> bhnode.v1.AbandonReloadRequest
-	50, // 64: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
-	53, // 65: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
-	14, // 66: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
-	21, // 67: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
-	25, // 68: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
-	28, // 69: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
-	32, // 70: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
-	34, // 71: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
-	36, // 72: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
-	38, // 73: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
-	40, // 74: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
-	42, // 75: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
-	44, // 76: bhnode.v1.Node.DebugService:output_type -> bhnode.v1.DebugServiceResponse
-	46, // 77: bhnode.v1.Node.ProfileService:output_type -> bhnode.v1.ProfileServiceResponse
-	48, // 78: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
-	6,  // 79: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
-	8,  // 80: bhnode.v1.Node.Reload:output_type -> bhnode.v1.ReloadResponse
-	12, // 81: bhnode.v1.Node.AbandonReload:output_type -> bhnode.v1.AbandonReloadResponse
-	51, // 82: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
-	54, // 83: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
-	66, // [66:84] is the sub-list for method output_type
-	48, // [48:66] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	57, // 3: bhnode.v1.ReportRejectionsRequest.rejections:type_name -> bhnode.v1.ReportRejectionsRequest.RejectionsEntry
+	58, // 4: bhnode.v1.GetNodeResponse.started_at:type_name -> google.protobuf.Timestamp
+	0,  // 5: bhnode.v1.GetNodeResponse.state:type_name -> bhnode.v1.NodeState
+	58, // 6: bhnode.v1.Exit.time:type_name -> google.protobuf.Timestamp
+	58, // 7: bhnode.v1.HealthDetail.last_check:type_name -> google.protobuf.Timestamp
+	59, // 8: bhnode.v1.HealthDetail.latency:type_name -> google.protobuf.Duration
+	1,  // 9: bhnode.v1.Service.state:type_name -> bhnode.v1.ServiceState
+	2,  // 10: bhnode.v1.Service.health:type_name -> bhnode.v1.Health
+	17, // 11: bhnode.v1.Service.exit:type_name -> bhnode.v1.Exit
+	58, // 12: bhnode.v1.Service.started_at:type_name -> google.protobuf.Timestamp
+	59, // 13: bhnode.v1.Service.uptime:type_name -> google.protobuf.Duration
+	18, // 14: bhnode.v1.Service.health_detail:type_name -> bhnode.v1.HealthDetail
+	3,  // 15: bhnode.v1.Service.reason:type_name -> bhnode.v1.Reason
+	58, // 16: bhnode.v1.Service.next_start:type_name -> google.protobuf.Timestamp
+	21, // 17: bhnode.v1.Service.limits:type_name -> bhnode.v1.Limit
+	20, // 18: bhnode.v1.Service.counters:type_name -> bhnode.v1.Counters
+	59, // 19: bhnode.v1.Counters.throttled:type_name -> google.protobuf.Duration
+	19, // 20: bhnode.v1.GetStatusResponse.services:type_name -> bhnode.v1.Service
+	0,  // 21: bhnode.v1.GetStatusResponse.state:type_name -> bhnode.v1.NodeState
+	24, // 22: bhnode.v1.GetStatusResponse.isolation:type_name -> bhnode.v1.Isolation
+	25, // 23: bhnode.v1.Isolation.problems:type_name -> bhnode.v1.Problem
+	59, // 24: bhnode.v1.WatchStatusRequest.interval:type_name -> google.protobuf.Duration
+	23, // 25: bhnode.v1.WatchStatusResponse.status:type_name -> bhnode.v1.GetStatusResponse
+	30, // 26: bhnode.v1.WatchStatusResponse.tree:type_name -> bhnode.v1.GetTreeResponse
+	28, // 27: bhnode.v1.WatchStatusResponse.machine:type_name -> bhnode.v1.Machine
+	31, // 28: bhnode.v1.GetTreeResponse.root:type_name -> bhnode.v1.TreeNode
+	4,  // 29: bhnode.v1.TreeNode.kind:type_name -> bhnode.v1.NodeKind
+	1,  // 30: bhnode.v1.TreeNode.state:type_name -> bhnode.v1.ServiceState
+	2,  // 31: bhnode.v1.TreeNode.health:type_name -> bhnode.v1.Health
+	59, // 32: bhnode.v1.TreeNode.uptime:type_name -> google.protobuf.Duration
+	31, // 33: bhnode.v1.TreeNode.children:type_name -> bhnode.v1.TreeNode
+	59, // 34: bhnode.v1.TreeNode.restart_window:type_name -> google.protobuf.Duration
+	3,  // 35: bhnode.v1.TreeNode.reason:type_name -> bhnode.v1.Reason
+	10, // 36: bhnode.v1.Consequence.stops:type_name -> bhnode.v1.Wave
+	10, // 37: bhnode.v1.Consequence.starts:type_name -> bhnode.v1.Wave
+	32, // 38: bhnode.v1.StartServicesResponse.consequence:type_name -> bhnode.v1.Consequence
+	32, // 39: bhnode.v1.StopServicesResponse.consequence:type_name -> bhnode.v1.Consequence
+	32, // 40: bhnode.v1.RestartServicesResponse.consequence:type_name -> bhnode.v1.Consequence
+	59, // 41: bhnode.v1.ProfileServiceRequest.cpu:type_name -> google.protobuf.Duration
+	58, // 42: bhnode.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	58, // 43: bhnode.v1.StreamLogsRequest.since:type_name -> google.protobuf.Timestamp
+	51, // 44: bhnode.v1.StreamLogsResponse.entries:type_name -> bhnode.v1.LogEntry
+	58, // 45: bhnode.v1.Event.time:type_name -> google.protobuf.Timestamp
+	60, // 46: bhnode.v1.Event.attrs:type_name -> google.protobuf.Struct
+	58, // 47: bhnode.v1.StreamEventsRequest.since:type_name -> google.protobuf.Timestamp
+	54, // 48: bhnode.v1.StreamEventsResponse.events:type_name -> bhnode.v1.Event
+	15, // 49: bhnode.v1.Node.GetNode:input_type -> bhnode.v1.GetNodeRequest
+	22, // 50: bhnode.v1.Node.GetStatus:input_type -> bhnode.v1.GetStatusRequest
+	26, // 51: bhnode.v1.Node.WatchStatus:input_type -> bhnode.v1.WatchStatusRequest
+	29, // 52: bhnode.v1.Node.GetTree:input_type -> bhnode.v1.GetTreeRequest
+	33, // 53: bhnode.v1.Node.StartServices:input_type -> bhnode.v1.StartServicesRequest
+	35, // 54: bhnode.v1.Node.StopServices:input_type -> bhnode.v1.StopServicesRequest
+	37, // 55: bhnode.v1.Node.RestartServices:input_type -> bhnode.v1.RestartServicesRequest
+	39, // 56: bhnode.v1.Node.PauseSupervisor:input_type -> bhnode.v1.PauseSupervisorRequest
+	41, // 57: bhnode.v1.Node.ResumeSupervisor:input_type -> bhnode.v1.ResumeSupervisorRequest
+	43, // 58: bhnode.v1.Node.SignalService:input_type -> bhnode.v1.SignalServiceRequest
+	45, // 59: bhnode.v1.Node.DebugService:input_type -> bhnode.v1.DebugServiceRequest
+	47, // 60: bhnode.v1.Node.ProfileService:input_type -> bhnode.v1.ProfileServiceRequest
+	49, // 61: bhnode.v1.Node.Shutdown:input_type -> bhnode.v1.ShutdownRequest
+	5,  // 62: bhnode.v1.Node.Upgrade:input_type -> bhnode.v1.UpgradeRequest
+	7,  // 63: bhnode.v1.Node.Reload:input_type -> bhnode.v1.ReloadRequest
+	11, // 64: bhnode.v1.Node.AbandonReload:input_type -> bhnode.v1.AbandonReloadRequest
+	13, // 65: bhnode.v1.Node.ReportRejections:input_type -> bhnode.v1.ReportRejectionsRequest
+	52, // 66: bhnode.v1.Node.StreamLogs:input_type -> bhnode.v1.StreamLogsRequest
+	55, // 67: bhnode.v1.Node.StreamEvents:input_type -> bhnode.v1.StreamEventsRequest
+	16, // 68: bhnode.v1.Node.GetNode:output_type -> bhnode.v1.GetNodeResponse
+	23, // 69: bhnode.v1.Node.GetStatus:output_type -> bhnode.v1.GetStatusResponse
+	27, // 70: bhnode.v1.Node.WatchStatus:output_type -> bhnode.v1.WatchStatusResponse
+	30, // 71: bhnode.v1.Node.GetTree:output_type -> bhnode.v1.GetTreeResponse
+	34, // 72: bhnode.v1.Node.StartServices:output_type -> bhnode.v1.StartServicesResponse
+	36, // 73: bhnode.v1.Node.StopServices:output_type -> bhnode.v1.StopServicesResponse
+	38, // 74: bhnode.v1.Node.RestartServices:output_type -> bhnode.v1.RestartServicesResponse
+	40, // 75: bhnode.v1.Node.PauseSupervisor:output_type -> bhnode.v1.PauseSupervisorResponse
+	42, // 76: bhnode.v1.Node.ResumeSupervisor:output_type -> bhnode.v1.ResumeSupervisorResponse
+	44, // 77: bhnode.v1.Node.SignalService:output_type -> bhnode.v1.SignalServiceResponse
+	46, // 78: bhnode.v1.Node.DebugService:output_type -> bhnode.v1.DebugServiceResponse
+	48, // 79: bhnode.v1.Node.ProfileService:output_type -> bhnode.v1.ProfileServiceResponse
+	50, // 80: bhnode.v1.Node.Shutdown:output_type -> bhnode.v1.ShutdownResponse
+	6,  // 81: bhnode.v1.Node.Upgrade:output_type -> bhnode.v1.UpgradeResponse
+	8,  // 82: bhnode.v1.Node.Reload:output_type -> bhnode.v1.ReloadResponse
+	12, // 83: bhnode.v1.Node.AbandonReload:output_type -> bhnode.v1.AbandonReloadResponse
+	14, // 84: bhnode.v1.Node.ReportRejections:output_type -> bhnode.v1.ReportRejectionsResponse
+	53, // 85: bhnode.v1.Node.StreamLogs:output_type -> bhnode.v1.StreamLogsResponse
+	56, // 86: bhnode.v1.Node.StreamEvents:output_type -> bhnode.v1.StreamEventsResponse
+	68, // [68:87] is the sub-list for method output_type
+	49, // [49:68] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_bhnode_v1_node_proto_init() }
@@ -4206,20 +4301,20 @@ func file_bhnode_v1_node_proto_init() {
 	if File_bhnode_v1_node_proto != nil {
 		return
 	}
-	file_bhnode_v1_node_proto_msgTypes[10].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[11].OneofWrappers = []any{}
 	file_bhnode_v1_node_proto_msgTypes[12].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[21].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[24].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[45].OneofWrappers = []any{}
-	file_bhnode_v1_node_proto_msgTypes[48].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[13].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[14].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[23].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[26].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[47].OneofWrappers = []any{}
+	file_bhnode_v1_node_proto_msgTypes[50].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_bhnode_v1_node_proto_rawDesc), len(file_bhnode_v1_node_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   50,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -37,6 +37,7 @@ const (
 	Node_Upgrade_FullMethodName          = "/bhnode.v1.Node/Upgrade"
 	Node_Reload_FullMethodName           = "/bhnode.v1.Node/Reload"
 	Node_AbandonReload_FullMethodName    = "/bhnode.v1.Node/AbandonReload"
+	Node_ReportRejections_FullMethodName = "/bhnode.v1.Node/ReportRejections"
 	Node_StreamLogs_FullMethodName       = "/bhnode.v1.Node/StreamLogs"
 	Node_StreamEvents_FullMethodName     = "/bhnode.v1.Node/StreamEvents"
 )
@@ -82,6 +83,8 @@ type NodeClient interface {
 	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error)
 	// AbandonReload gives the reload up that is under way: what ran before comes back.
 	AbandonReload(ctx context.Context, in *AbandonReloadRequest, opts ...grpc.CallOption) (*AbandonReloadResponse, error)
+	// ReportRejections adds what the gateway has turned away to the metrics of the node.
+	ReportRejections(ctx context.Context, in *ReportRejectionsRequest, opts ...grpc.CallOption) (*ReportRejectionsResponse, error)
 	// StreamLogs sends log entries in time order, and with follow those to come.
 	StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error)
 	// StreamEvents sends events by number, and with follow those to come.
@@ -274,6 +277,16 @@ func (c *nodeClient) AbandonReload(ctx context.Context, in *AbandonReloadRequest
 	return out, nil
 }
 
+func (c *nodeClient) ReportRejections(ctx context.Context, in *ReportRejectionsRequest, opts ...grpc.CallOption) (*ReportRejectionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportRejectionsResponse)
+	err := c.cc.Invoke(ctx, Node_ReportRejections_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *nodeClient) StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[2], Node_StreamLogs_FullMethodName, cOpts...)
@@ -353,6 +366,8 @@ type NodeServer interface {
 	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
 	// AbandonReload gives the reload up that is under way: what ran before comes back.
 	AbandonReload(context.Context, *AbandonReloadRequest) (*AbandonReloadResponse, error)
+	// ReportRejections adds what the gateway has turned away to the metrics of the node.
+	ReportRejections(context.Context, *ReportRejectionsRequest) (*ReportRejectionsResponse, error)
 	// StreamLogs sends log entries in time order, and with follow those to come.
 	StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error
 	// StreamEvents sends events by number, and with follow those to come.
@@ -414,6 +429,9 @@ func (UnimplementedNodeServer) Reload(context.Context, *ReloadRequest) (*ReloadR
 }
 func (UnimplementedNodeServer) AbandonReload(context.Context, *AbandonReloadRequest) (*AbandonReloadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AbandonReload not implemented")
+}
+func (UnimplementedNodeServer) ReportRejections(context.Context, *ReportRejectionsRequest) (*ReportRejectionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportRejections not implemented")
 }
 func (UnimplementedNodeServer) StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamLogs not implemented")
@@ -716,6 +734,24 @@ func _Node_AbandonReload_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Node_ReportRejections_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportRejectionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).ReportRejections(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_ReportRejections_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).ReportRejections(ctx, req.(*ReportRejectionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Node_StreamLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(StreamLogsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -800,6 +836,10 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AbandonReload",
 			Handler:    _Node_AbandonReload_Handler,
+		},
+		{
+			MethodName: "ReportRejections",
+			Handler:    _Node_ReportRejections_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
