@@ -14,8 +14,8 @@ const (
 
 // OnBehalf returns a context for calls to a node that are those of the owner of a
 // certificate, who is connected from an address: they get no more than what the node lets
-// that certificate do, and the journal names it. A node heeds this of admins on its control
-// socket only.
+// that certificate do, and the journal names it. A node heeds this of root and of
+// its own user only, on its control socket.
 func OnBehalf(ctx context.Context, name, from string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, behalfName, name, behalfFrom, from)
 }
@@ -23,10 +23,13 @@ func OnBehalf(ctx context.Context, name, from string) context.Context {
 // represented is who a call is really of.
 func represented(ctx context.Context, caller peerInfo) peerInfo {
 	name := metadata.ValueFromIncomingContext(ctx, behalfName)
-	if len(name) != 1 || caller.remote || caller.role != Admin {
+	if len(name) == 0 || !caller.own {
 		return caller
 	}
 	caller.who, caller.role, caller.remote = "certificate "+name[0], caller.access.ofName(name[0]), true
+	if len(name) > 1 {
+		caller.role = Nobody
+	}
 	if from := metadata.ValueFromIncomingContext(ctx, behalfFrom); len(from) == 1 {
 		caller.from = from[0]
 	}

@@ -32,6 +32,8 @@ type Control struct {
 	node       *Node
 	health     *health.Server
 	rejections *Rejections
+	strangers  strangers // on the socket
+	entrance   *Entrance // of other machines; nil: there is none
 	// Successor checks a program and has it put in the place of this one soon after; nil: that
 	// is not possible.
 	Successor func(ctx context.Context, binary string) (version string, err error)
@@ -49,15 +51,26 @@ func NewControl(n *Node) *Control {
 
 // Server returns a gRPC server that serves the API, gRPC health and reflection on a
 // unix socket, to users of this machine by their roles.
-func (s *Control) Server(access Access) *grpc.Server { return s.server(peerCredentials{access}) }
+func (s *Control) Server(access Access) *grpc.Server {
+	return s.server(peerCredentials{access, &s.strangers})
+}
+
+// Close ends the connections on which nobody has said anything yet: a server waits for them
+// when it stops. Nobody comes in any more.
+func (s *Control) Close() {
+	s.strangers.Close()
+	if s.entrance != nil {
+		s.entrance.Close()
+	}
+}
 
 // RemoteServer returns a gRPC server that serves the same over TLS, to certificates by
 // their roles; config has to ask for one.
 func (s *Control) RemoteServer(access Access, config *tls.Config) *grpc.Server {
-	return s.server(certCredentials{NewEntrance(credentials.NewTLS(config), s.rejections), access},
-		grpc.ConnectionTimeout(handshakeTime),
+	s.entrance = NewEntrance(credentials.NewTLS(config), s.rejections)
+	return s.server(certCredentials{s.entrance, access},
 		grpc.MaxConcurrentStreams(streamsAtOnce),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: aliveAfter, Timeout: handshakeTime}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: aliveAfter, Timeout: handshakeTime, MaxConnectionIdle: idleTime}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: handshakeTime, PermitWithoutStream: true}),
 	)
 }
@@ -67,12 +80,14 @@ func (s *Control) RemoteServer(access Access, config *tls.Config) *grpc.Server {
 const (
 	handshakeTime = 10 * time.Second
 	aliveAfter    = 30 * time.Second
+	idleTime      = 5 * time.Minute // without a call: it can come again
 	streamsAtOnce = 100
 )
 
 func (s *Control) server(creds credentials.TransportCredentials, more ...grpc.ServerOption) *grpc.Server {
 	server := grpc.NewServer(append(more,
 		grpc.Creds(creds),
+		grpc.ConnectionTimeout(handshakeTime),
 		grpc.UnaryInterceptor(s.admitUnary),
 		grpc.StreamInterceptor(s.admitStream),
 		grpc.MaxRecvMsgSize(1<<20),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"runtime/debug"
 	"syscall"
 
@@ -16,7 +17,10 @@ import (
 
 // peerCredentials lets the kernel say who is at the other end of a unix socket
 // (unix(7), SO_PEERCRED).
-type peerCredentials struct{ access Access }
+type peerCredentials struct {
+	access    Access
+	strangers *strangers
+}
 
 // peerInfo is what a connection says about its peer. Who may do nothing is answered
 // call by call, as a connection that is just closed says nothing.
@@ -26,6 +30,7 @@ type peerInfo struct {
 	role   Role
 	remote bool   // who it is a certificate says
 	from   string // the address of a remote one
+	own    bool   // root or our own user, who may call for others
 	access Access
 }
 
@@ -43,9 +48,9 @@ func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.A
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}
-	return conn, peerInfo{
+	return c.strangers.add(conn), peerInfo{
 		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-		who:            fmt.Sprintf("uid %d", uid), role: c.access.OfUser(uid), access: c.access,
+		who:            fmt.Sprintf("uid %d", uid), role: c.access.OfUser(uid), access: c.access, own: uid == 0 || uid == os.Geteuid(),
 	}, nil
 }
 

@@ -7,9 +7,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// rejectionsKept is how many pairs of a peer and a reason are remembered as logged; when
-// there are more, they are forgotten all and may be logged again.
-const rejectionsKept = 4096
+// rejectionsKept is how many pairs of a peer and a reason are logged; then it is said that
+// from now on all is only counted.
+const rejectionsKept = 1024
 
 // Rejections counts what an endpoint turns away, and logs it once for each peer and reason,
 // so that nobody fills the log by knocking.
@@ -34,26 +34,27 @@ func (r *Rejections) Note(peer, reason, detail string) {
 	if r.counted != nil {
 		r.counted(reason)
 	}
-	if r.count(peer, reason) {
+	first, last := r.count(peer, reason)
+	if first {
 		r.log.Warn().Str("peer", peer).Str("reason", reason).Str("detail", detail).
 			Msg("a peer is turned away; from now on that is only counted")
 	}
+	if last {
+		r.log.Warn().Int("logged", rejectionsKept).Msg("many peers are turned away; from now on all that is only counted")
+	}
 }
 
-// count counts it, and tells whether it is the first of this peer.
-func (r *Rejections) count(peer, reason string) bool {
+// count counts it, and tells whether it is the first of this peer, and the last to be logged.
+func (r *Rejections) count(peer, reason string) (first, last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts[reason]++
 	key := [2]string{peer, reason}
-	if r.logged[key] {
-		return false
-	}
-	if len(r.logged) >= rejectionsKept {
-		clear(r.logged)
+	if r.logged[key] || len(r.logged) >= rejectionsKept {
+		return false, false
 	}
 	r.logged[key] = true
-	return true
+	return true, len(r.logged) == rejectionsKept
 }
 
 // Counts returns how often what was turned away, by reason.

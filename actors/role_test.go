@@ -108,9 +108,10 @@ func TestCallsOnBehalfOfACertificate(t *testing.T) {
 		role   Role
 		who    string
 	}{
-		{peerInfo{who: "uid 0", role: Admin}, "fleet.example", Viewer, "certificate fleet.example from 10.0.0.9:1"},
-		{peerInfo{who: "uid 0", role: Admin}, "root.example", Operator, "certificate root.example from 10.0.0.9:1"},
-		{peerInfo{who: "uid 0", role: Admin}, "else.example", Nobody, "certificate else.example from 10.0.0.9:1"},
+		{peerInfo{who: "uid 0", role: Admin, own: true}, "fleet.example", Viewer, "certificate fleet.example from 10.0.0.9:1"},
+		{peerInfo{who: "uid 0", role: Admin, own: true}, "root.example", Operator, "certificate root.example from 10.0.0.9:1"},
+		{peerInfo{who: "uid 0", role: Admin, own: true}, "else.example", Nobody, "certificate else.example from 10.0.0.9:1"},
+		{peerInfo{who: "uid 6", role: Admin}, "fleet.example", Admin, "uid 6"},
 		{peerInfo{who: "uid 7", role: Operator}, "root.example", Operator, "uid 7"},
 		{peerInfo{who: "uid 8", role: Viewer}, "root.example", Viewer, "uid 8"},
 		{peerInfo{who: "certificate x", role: Operator, remote: true, from: "10.0.0.8:2"}, "root.example", Operator, "certificate x from 10.0.0.8:2"},
@@ -122,6 +123,15 @@ func TestCallsOnBehalfOfACertificate(t *testing.T) {
 		if info.role != c.role || who(ctx) != c.who {
 			t.Errorf("%s for %s is %v, %q, want %v, %q", c.caller.who, c.name, info.role, who(ctx), c.role, c.who)
 		}
+	}
+}
+
+// Who calls for two at once calls for nobody.
+func TestACallForTwoIsOfNobody(t *testing.T) {
+	caller := peerInfo{who: "uid 0", role: Admin, own: true, access: Access{OfName: map[string]Role{"a": Viewer, "b": Viewer}}}
+	out, _ := metadata.FromOutgoingContext(OnBehalf(OnBehalf(t.Context(), "a", "x"), "b", "y"))
+	if info, _ := peerOf(metadata.NewIncomingContext(as(t.Context(), caller), out)); info.role != Nobody {
+		t.Errorf("it is %v", info.role)
 	}
 }
 

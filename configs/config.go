@@ -191,7 +191,6 @@ func (d *decoder) document(c *Config, doc *node) {
 	d.readRemote(c, top.child("remote"))
 	d.readTLS(c, top.child("tls"))
 	d.readAccess(c, top)
-	d.checkRemote(c, top)
 	d.readNotify(c, top)
 
 	supervisor := top.child("supervisor")
@@ -217,7 +216,7 @@ func (d *decoder) document(c *Config, doc *node) {
 		c.Services = append(c.Services, s.finish(ds))
 	}
 	c.Tree, c.root = tree.root.compile(), tree.root
-	c.Warnings = d.limitWarnings(ds, tree)
+	c.Warnings = append(d.limitWarnings(ds, tree), c.remoteWarnings()...)
 }
 
 // ControlSocket returns the path of the control socket. It reads nothing else, so

@@ -88,6 +88,8 @@ func (o *object) checkRemoteAddress(c *Config, a Access) {
 		o.fail("remote_address", "give it to the cert of those actors", "is for certificates only")
 	case c.Remote.Listen == "":
 		o.fail("remote_address", "set remote.listen, or remove it", "has no effect, since nothing listens for actors")
+	case a.RemoteAddress == c.Remote.Advertise:
+		o.fail("remote_address", "", "%s is our own, remote.advertise", a.RemoteAddress)
 	case slices.ContainsFunc(c.Access, func(b Access) bool { return b.RemoteAddress == a.RemoteAddress }):
 		o.fail("remote_address", "", "%s is that of another certificate", a.RemoteAddress)
 	}

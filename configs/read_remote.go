@@ -63,12 +63,13 @@ func isPeerAddress(value string) bool {
 	return err == nil && n > 0 && isPeerName(host)
 }
 
-// checkRemote checks that somebody may come in.
-func (d *decoder) checkRemote(c *Config, top *object) {
-	if c.Remote.Listen != "" && !slices.ContainsFunc(c.Access, func(a Access) bool { return a.RemoteAddress != "" }) {
-		top.child("remote").fail("listen", "give a cert under access its remote_address, or remove this",
-			"serves nobody, since no certificate has a remote_address")
+// remoteWarnings tell that nobody may come in. That is no mistake: the last one may have been
+// taken out.
+func (c *Config) remoteWarnings() []string {
+	if c.Remote.Listen == "" || slices.ContainsFunc(c.Access, func(a Access) bool { return a.RemoteAddress != "" }) {
+		return nil
 	}
+	return []string{"remote.listen serves nobody, since no certificate under access has a remote_address"}
 }
 
 // addGateway adds the service that serves actors. It has limits of its own, and whatever
@@ -125,8 +126,12 @@ func (t *tree) apart(ds *drafts) {
 	if s == nil || !s.svc.BuiltIn || t.root.spec.Strategy != supervision.OneForAll || t.parent[gatewayName] != t.root {
 		return
 	}
-	b := &branch{name: gatewaySupervisor, o: t.root.o, parent: t.root, spec: supervision.SupervisorSpec{
-		ID: gatewaySupervisor, Strategy: supervision.OneForOne, Intensity: t.root.spec.Intensity,
+	name := gatewaySupervisor
+	for t.branches[name] != nil || ds.byName[name] != nil {
+		name = "bhnode-" + name
+	}
+	b := &branch{name: name, o: t.root.o, parent: t.root, spec: supervision.SupervisorSpec{
+		ID: supervision.ChildID(name), Strategy: supervision.OneForOne, Intensity: t.root.spec.Intensity,
 	}}
 	b.child = supervision.ChildSpec{
 		ID: b.spec.ID, Restart: supervision.Permanent, Shutdown: supervision.Shutdown{Mode: supervision.Infinity}, Backoff: defaultBackoff,
@@ -137,6 +142,6 @@ func (t *tree) apart(ds *drafts) {
 			t.root.entries[i] = entry{supervisor: b}
 		}
 	}
-	t.parent[gatewayName], t.branches[gatewaySupervisor] = b, b
+	t.parent[gatewayName], t.branches[name] = b, b
 	t.order = append(t.order, b)
 }

@@ -10,7 +10,7 @@
 //	                  so is all but messages of the API from that address to the actor "node"
 //	node              the one actor: a request becomes a call of the node's control API, on
 //	                  behalf of the certificate, and the answer a message
-//	links             dials nobody but the addresses of those certificates
+//	dialler           dials nobody but the addresses of those certificates
 //
 // One message to a peer is under way at a time: the next follows when gRPC has taken it. So
 // a peer that does not read costs what its queue holds, and subscriptions wait for it.

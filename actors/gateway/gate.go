@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,12 +23,12 @@ import (
 
 // What a peer may send. Requests of the API are small; who sends faster is read more slowly.
 const (
-	maxBatch     = 1 << 20  // bytes of a message with all that is packed into it
-	maxPayload   = 64 << 10 // bytes of one request
-	maxEnvelopes = 1000     // protoactor packs so many
-	maxNames     = 1000     // of targets, senders and types in a batch
-	maxName      = 256      // bytes
-	perSecond    = 200      // requests
+	maxBatch     = 256 << 10 // bytes of a message with all that is packed into it: decoded, it has many times that
+	maxPayload   = 64 << 10  // bytes of one request
+	maxEnvelopes = 1000      // protoactor packs so many
+	maxNames     = 1000      // of targets, senders and types in a batch
+	maxName      = 256       // bytes
+	perSecond    = 200       // requests
 )
 
 // receiveMethod is the only one that is served.
@@ -43,7 +44,10 @@ type gate struct {
 	rejections *actors.Rejections
 	now        func() time.Time
 
+	handlers sync.WaitGroup
+
 	mu      sync.Mutex
+	closed  bool
 	streams map[*Peer]map[*guarded]bool
 	limits  map[*Peer]*rate.Limiter
 }
@@ -80,7 +84,9 @@ func (g *gate) stream(server any, stream grpc.ServerStream, info *grpc.StreamSer
 		return g.turnAway(ctx, reject("certificate", "this certificate has no remote_address under access"))
 	}
 	s := &guarded{ServerStream: stream, gate: g, peer: p, expires: cert.NotAfter, cut: make(chan struct{}), read: make(chan *remote.RemoteMessage)}
-	g.enter(s)
+	if !g.enter(s) {
+		return errCut
+	}
 	defer g.leave(s)
 	defer func() {
 		if reason := recover(); reason != nil { // it was the packet's fault, whatever it was
@@ -116,7 +122,7 @@ func (g *gate) describe(ctx context.Context) string {
 	p, _ := grpcpeer.FromContext(ctx)
 	if cert := certificateOf(ctx); cert != nil {
 		host, _, _ := net.SplitHostPort(p.Addr.String()) // each connection has another port
-		return fmt.Sprintf("certificate %s from %s", cert.Subject.CommonName, host)
+		return fmt.Sprintf("certificate %s from %s", strings.Join(namesOf(cert), ", "), host)
 	}
 	return "unknown"
 }
@@ -157,9 +163,13 @@ func namesOf(cert *x509.Certificate) []string {
 
 // enter lets a stream in. It takes the place of those that the peer has had: it has lost
 // them, or is another life of it.
-func (g *gate) enter(s *guarded) {
+func (g *gate) enter(s *guarded) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.handlers.Add(1)
 	for older := range g.streams[s.peer] {
 		older.end()
 	}
@@ -170,15 +180,33 @@ func (g *gate) enter(s *guarded) {
 	g.streams[s.peer][s], s.limit = true, g.limits[s.peer]
 	p, _ := grpcpeer.FromContext(s.Context())
 	g.entered(s.peer, p.Addr.String())
+	return true
 }
 
 func (g *gate) leave(s *guarded) {
+	defer g.handlers.Done()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if delete(g.streams[s.peer], s); len(g.streams[s.peer]) == 0 {
 		g.left(s.peer)
 	}
 }
+
+// close ends all streams, lets nobody in any more, and waits until all are gone.
+func (g *gate) close() {
+	g.mu.Lock()
+	g.closed = true
+	for _, streams := range g.streams {
+		for s := range streams {
+			s.end()
+		}
+	}
+	g.mu.Unlock()
+	g.handlers.Wait()
+}
+
+// unknown is what becomes of calls of services that are not served.
+func unknown(any, grpc.ServerStream) error { return nil } // the guard comes first
 
 // cut ends all streams of a peer: it notices, and comes again.
 func (g *gate) cut(p *Peer) {

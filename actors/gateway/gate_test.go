@@ -109,7 +109,7 @@ func TestHostilePacketsAreTurnedAway(t *testing.T) {
 	good := newHand(t, takePeer(t))
 	good.wantHello()
 	p := takePeer(t)
-	before := runtime.NumGoroutine()
+	before, actorsBefore := runtime.NumGoroutine(), actorsThere()
 	for name, c := range hostile {
 		h := &hand{t: t, peer: p, cert: ca.issue(p.Name, time.Hour)}
 		h.connect()
@@ -127,9 +127,17 @@ func TestHostilePacketsAreTurnedAway(t *testing.T) {
 	if n := strings.Count(logged.String(), `"peer":"certificate `+p.Name+`"`); n == 0 || n > 5 {
 		t.Errorf("%d lines are logged, want one for each reason", n)
 	}
-	if strings.Contains(logged.String(), "EndpointWriter") {
-		t.Error("somebody was dialled")
+	if now := actorsThere(); now != actorsBefore {
+		t.Errorf("there are %d actors, were %d: something was spawned, or dialled", now, actorsBefore)
 	}
+}
+
+// actorsThere counts them: each connection to a peer has two, in protoactor's remote.
+func actorsThere() (n int) {
+	for _, bucket := range shared.system.ProcessRegistry.LocalPIDs.LocalPIDs {
+		n += bucket.Count()
+	}
+	return n
 }
 
 // wantHello asks who is there.

@@ -13,6 +13,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/remote"
 	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
@@ -50,16 +51,18 @@ const (
 	streamsAtOnce = 4  // of a connection
 	queueSize     = 64 // where protoactor's queues begin; they grow
 	listenAgain   = time.Second
+	idleTime      = 5 * time.Minute // without a stream
 	pingsApart    = 5 * time.Second // of a peer that looks whether we are there
 )
 
 // Gateway is a running one.
 type Gateway struct {
-	system *actor.ActorSystem
-	remote *remote.Remote
-	node   *node
-	gate   *gate
-	failed chan error
+	system   *actor.ActorSystem
+	entrance *actors.Entrance
+	remote   *remote.Remote
+	node     *node
+	gate     *gate
+	failed   chan error
 }
 
 // Run serves until ctx ends. A port that is taken is tried again. It returns an error when
@@ -109,7 +112,7 @@ func awaitPort(ctx context.Context, o Options) error {
 	}
 }
 
-// start listens, then spawns the actor: one that is spawned before has no address.
+// start spawns the actor, at the address that remote will have, and listens.
 func start(o Options) (g *Gateway, err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
@@ -131,25 +134,27 @@ func start(o Options) (g *Gateway, err error) {
 		actor.WithDeadLetterRequestLogging(false), actor.WithDeadLetterThrottleCount(0),
 		actor.WithDeadLetterThrottleInterval(time.Millisecond),
 	)}
-	links := &links{peers: map[string]*Peer{}, tls: o.Client, streams: map[string]*outward{}}
+	g.entrance = actors.NewEntrance(credentials.NewTLS(o.Server), o.Rejections)
+	dialler := &dialler{peers: map[string]*Peer{}, tls: o.Client, streams: map[string]*outward{}}
 	g.gate = newGate(o.address(), o.Rejections)
-	g.node = &node{options: &o, links: links, gate: g.gate, requests: table(), of: map[string]*peer{}}
+	g.node = &node{options: &o, dialler: dialler, gate: g.gate, requests: table(), of: map[string]*peer{}}
 	for i := range o.Peers {
 		p := &o.Peers[i]
-		links.peers[p.Address], g.gate.peers[p.Name] = p, p
-		known := &peer{Peer: p}
+		dialler.peers[p.Address], g.gate.peers[p.Name] = p, p
+		known := &peer{Peer: p, fresh: rate.NewLimiter(freshSecond, freshAtOnce)}
 		known.link = newLink(known)
 		g.node.of[p.Address] = known
 	}
-	links.sent = func(address string, number uint64, err error) { g.node.tell(sent{address, number, err}) }
-	links.lost = func(address string) { g.node.tell(gone{address}) }
+	dialler.sent = func(address string, number uint64, err error) { g.node.tell(sent{address, number, err}) }
+	dialler.failed = func(address string, err error) { g.node.tell(unreachable{address, err}) }
+	dialler.lost = func(address string) { g.node.tell(gone{address}) }
 	g.gate.entered = func(p *Peer, from string) { g.node.tell(entered{p.Address, from}) }
 	g.gate.left = func(p *Peer) { g.node.tell(gone{p.Address}) }
 
 	config := remote.Configure(bracketed(host), port,
 		remote.WithAdvertisedHost(o.address()),
-		remote.WithServerOptions(g.serverOptions(o)...),
-		remote.WithDialOptions(links.options()...),
+		remote.WithServerOptions(g.serverOptions()...),
+		remote.WithDialOptions(dialler.options()...),
 		remote.WithEndpointManagerQueueSize(queueSize),
 		remote.WithEndpointWriterQueueSize(queueSize),
 		remote.WithEndpointWriterBatchSize(1),
@@ -163,8 +168,10 @@ func start(o Options) (g *Gateway, err error) {
 
 // begin begins to serve. The actor is there before the first message can come.
 func (g *Gateway) begin() error {
-	g.remote.Start()
 	_, err := g.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return g.node }, actor.WithGuardian(g)), nodeName)
+	if err == nil {
+		g.remote.Start()
+	}
 	return err
 }
 
@@ -178,14 +185,16 @@ func (g *Gateway) HandleFailure(_ *actor.ActorSystem, sup actor.Supervisor, who 
 	}
 }
 
-func (g *Gateway) serverOptions(o Options) []grpc.ServerOption {
+func (g *Gateway) serverOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.Creds(actors.NewEntrance(credentials.NewTLS(o.Server), o.Rejections)),
+		grpc.Creds(g.entrance),
 		grpc.ConnectionTimeout(handshakeTime),
 		grpc.MaxConcurrentStreams(streamsAtOnce),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingsApart, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxBatch),
 		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTime}),
+		grpc.UnknownServiceHandler(unknown),
 		grpc.UnaryInterceptor(g.gate.unary),
 		grpc.StreamInterceptor(g.gate.stream),
 	}
@@ -194,9 +203,10 @@ func (g *Gateway) serverOptions(o Options) []grpc.ServerOption {
 // stop ends it: the peers notice at once.
 func (g *Gateway) stop() {
 	g.system.Root.Stop(g.node.self)
+	g.entrance.Close()
+	g.gate.close()
 	for _, p := range g.gate.peers {
-		g.node.links.cut(p.Address)
-		g.gate.cut(p)
+		g.node.dialler.cut(p.Address)
 		g.system.EventStream.Publish(&remote.EndpointTerminatedEvent{Address: p.Address})
 	}
 	g.remote.Shutdown(true)

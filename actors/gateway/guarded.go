@@ -35,6 +35,15 @@ type guarded struct {
 // end has the stream end.
 func (s *guarded) end() { s.cutOnce.Do(func() { close(s.cut) }) }
 
+func (s *guarded) isCut() bool {
+	select {
+	case <-s.cut:
+		return true
+	default:
+		return false
+	}
+}
+
 // pump reads ahead one message, so that the stream can be cut while nothing comes.
 func (s *guarded) pump() {
 	defer close(s.read)
@@ -67,6 +76,9 @@ func (s *guarded) RecvMsg(into any) error {
 	for {
 		var in *remote.RemoteMessage
 		var more bool
+		if s.isCut() {
+			return errCut
+		}
 		select {
 		case in, more = <-s.read:
 		case <-s.cut:
@@ -85,6 +97,9 @@ func (s *guarded) RecvMsg(into any) error {
 		if err != nil {
 			return err
 		}
+		if s.isCut() { // while it had to wait
+			return errCut
+		}
 		if pass {
 			out.MessageType = in.GetMessageType()
 			return nil
@@ -99,11 +114,15 @@ func (s *guarded) filter(m *remote.RemoteMessage) (pass bool, err error) {
 		s.greeted = true
 		return true, s.checkGreeting(m.GetConnectRequest())
 	case m.GetMessageBatch() != nil && s.greeted:
-		kept, err := s.filterBatch(m.GetMessageBatch())
-		if err != nil || kept == 0 {
+		batch := m.GetMessageBatch()
+		if err := s.checkNames(batch); err != nil {
 			return false, err
 		}
-		return true, s.limit.WaitN(s.Context(), kept)
+		if err := s.limit.WaitN(s.Context(), max(1, len(batch.GetEnvelopes()))); err != nil {
+			return false, err
+		}
+		kept, err := s.filterBatch(batch)
+		return kept > 0, err
 	}
 	return false, reject("malformed", "%T is not what comes here", m.GetMessageType())
 }
@@ -111,9 +130,6 @@ func (s *guarded) filter(m *remote.RemoteMessage) (pass bool, err error) {
 // filterBatch takes out of a batch what is not let through, and returns how many messages are
 // left.
 func (s *guarded) filterBatch(b *remote.MessageBatch) (int, error) {
-	if err := s.checkNames(b); err != nil {
-		return 0, err
-	}
 	all := b.GetEnvelopes()
 	kept := all[:0]
 	for _, e := range all {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,8 @@ type hand struct {
 	server *grpc.Server
 	got    chan letter
 	deaf   chan struct{} // closed: it reads; nil: at once
+
+	watched atomic.Int32 // so many actors of its own, by the gateway
 }
 
 // letter is a message that came.
@@ -197,7 +200,12 @@ func (h *hand) take(ctx context.Context, b *remote.MessageBatch) {
 		if err := proto.Unmarshal(e.GetMessageData(), l.message); err != nil {
 			h.t.Errorf("%s: %v", name, err)
 		}
-		if _, watch := l.message.(*actor.Watch); !watch {
+		switch l.message.(type) {
+		case *actor.Watch:
+			h.watched.Add(1)
+		case *actor.Unwatch:
+			h.watched.Add(-1)
+		default:
 			h.got <- l
 		}
 	}

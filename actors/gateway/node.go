@@ -2,13 +2,8 @@ package gateway
 
 import (
 	"context"
-	"errors"
-	"io"
-	"strconv"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/asynkron/protoactor-go/remote"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -26,16 +21,16 @@ const (
 	subscriptions = 32
 	queueBytes    = 8 << 20 // beyond which its subscriptions wait
 	queueMost     = 2 * queueBytes
-	maxID         = 64 // bytes of the name of a subscription
+	maxID         = 64  // bytes of the name of a subscription
+	perMessage    = 512 // bytes that one takes besides what is in it
+	freshSecond   = 5   // subscriptions a second, after so many at once
+	freshAtOnce   = 64
 )
-
-// sendTime is how long one message to a peer may take, the connection included.
-const sendTime = 20 * time.Second
 
 // node is the actor: it owns what is known of each peer.
 type node struct {
 	options  *Options
-	links    *links
+	dialler  *dialler
 	gate     *gate
 	requests map[string]request
 	of       map[string]*peer // by address
@@ -44,8 +39,10 @@ type node struct {
 	root *actor.RootContext
 }
 
-// The messages that the actor gets from goroutines of its own and from the connections. Each
-// names the link that it is about: what comes of an earlier one is dropped.
+// The messages that the actor gets from goroutines of its own and from the connections. They
+// name the link, the message or the pause that they are about: what comes of an earlier one is
+// dropped. Those of connections name an address, as they come in the order in which it was
+// lost and found.
 type (
 	// entered says that a stream of a peer begins, in place of what it had.
 	entered struct{ address, from string }
@@ -69,6 +66,16 @@ type (
 		number  uint64
 		err     error
 	}
+	// unreachable says that a peer could not be dialled.
+	unreachable struct {
+		address string
+		err     error
+	}
+	// paused says that a pause is over.
+	paused struct {
+		address string
+		number  uint64
+	}
 	// overdue says that a message has been under way for too long.
 	overdue struct {
 		address string
@@ -79,8 +86,6 @@ type (
 // Receive implements actor.Actor.
 func (n *node) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
-	case *actor.Started:
-		n.self, n.root = c.Self(), c.ActorSystem().Root
 	case *actor.Stopping:
 		for _, p := range n.of {
 			n.lose(p)
@@ -104,12 +109,27 @@ func (n *node) Receive(c actor.Context) {
 		n.went(m)
 	case overdue:
 		if p := n.of[m.address]; p != nil && p.sending == m.number {
-			n.options.Log.Warn().Str("peer", p.Name).Msg("the peer does not read what it asked for: the connection is given up")
+			n.turnAway(p, "slow", "it does not take what it asked for: the connection is given up")
 			n.lose(p)
+		}
+	case unreachable:
+		if p := n.of[m.address]; p != nil {
+			n.turnAway(p, "unreachable", "its remote_address cannot be dialled: "+m.err.Error())
+			n.pause(p, pauseAfterDial)
+		}
+	case paused:
+		if p := n.of[m.address]; p != nil && p.quiet == m.number {
+			p.quiet = 0
+			n.next(p)
 		}
 	case proto.Message:
 		n.request(c, m)
 	}
+}
+
+// turnAway counts what a peer does not get.
+func (n *node) turnAway(p *peer, reason, detail string) {
+	n.options.Rejections.Note("certificate "+p.Name, reason, detail)
 }
 
 func (n *node) tell(message any) { n.root.Send(n.self, message) }
@@ -127,7 +147,7 @@ func (n *node) request(c actor.Context, message proto.Message) {
 	case *bhnodev1.SubscribeRequest:
 		n.subscribe(c, p, from, m)
 	case *bhnodev1.UnsubscribeRequest:
-		p.link.unsubscribe(key(from, m.GetId()))
+		n.unsubscribe(p.link, key(from, m.GetId()))
 		n.send(p, from, &bhnodev1.UnsubscribeResponse{Id: m.GetId()})
 	default:
 		if do := n.requests[nameOf(m)]; do != nil {
@@ -148,8 +168,9 @@ func (n *node) hello(ctx context.Context, api bhnodev1.NodeClient, _ proto.Messa
 // call has the node asked on behalf of a peer.
 func (n *node) call(p *peer, to *actor.PID, message proto.Message, do request) {
 	l := p.link
-	if l.calls >= callsAtOnce {
-		n.send(p, to, failure(message, status.Errorf(codes.ResourceExhausted, "%d requests of yours are under way already", l.calls)))
+	if l.calls >= callsAtOnce || p.queued >= queueBytes {
+		n.turnAway(p, "busy", "it asks for more while it has not taken what it asked for")
+		n.send(p, to, failure(message, status.Errorf(codes.ResourceExhausted, "%d requests of yours are under way, and %d bytes wait for you", l.calls, p.queued)))
 		return
 	}
 	l.calls++
@@ -157,6 +178,9 @@ func (n *node) call(p *peer, to *actor.PID, message proto.Message, do request) {
 	go func() {
 		response, err := do(ctx, n.options.Node, message)
 		if err != nil {
+			if status.Code(err) == codes.PermissionDenied {
+				n.turnAway(p, "denied", status.Convert(err).Message())
+			}
 			response = failure(message, err)
 		} else if hello, ok := response.(*bhnodev1.HelloResponse); ok {
 			hello.Role = p.Role
@@ -172,159 +196,4 @@ func (n *node) answer(m answered) {
 	}
 	p.link.calls--
 	n.send(p, m.to, m.message)
-}
-
-// subscribe begins to tell a subscriber.
-func (n *node) subscribe(c actor.Context, p *peer, from *actor.PID, m *bhnodev1.SubscribeRequest) {
-	l, k := p.link, key(from, m.GetId())
-	l.unsubscribe(k)
-	switch {
-	case m.GetId() == "" || len(m.GetId()) > maxID:
-		n.send(p, from, failure(m, status.Errorf(codes.InvalidArgument, "a subscription has a name of up to %d bytes", maxID)))
-		return
-	case len(l.subscriptions) >= subscriptions:
-		n.send(p, from, failure(m, status.Errorf(codes.ResourceExhausted, "you have %d subscriptions already", len(l.subscriptions))))
-		return
-	}
-	ctx, cancel := context.WithCancel(l.ctx)
-	s := &subscription{link: l, key: k, to: &actor.PID{Address: from.GetAddress(), Id: from.GetId()}, cancel: cancel}
-	l.subscriptions[k] = s
-	c.Watch(s.to)
-	n.send(p, from, &bhnodev1.SubscribeResponse{Id: m.GetId()})
-	ctx = actors.OnBehalf(ctx, p.Name, p.from)
-	go n.follow(ctx, s, m)
-}
-
-// forget ends the subscriptions of an actor that is no more. That the whole peer is gone is
-// said by its link.
-func (n *node) forget(m *actor.Terminated) {
-	p := n.of[m.GetWho().GetAddress()]
-	if p == nil || m.GetWhy() == actor.TerminatedReason_AddressTerminated {
-		return
-	}
-	for _, s := range p.link.of(m.GetWho()) {
-		p.link.unsubscribe(s.key)
-		n.send(p, s.to, &bhnodev1.Publication{Id: s.id(), What: &bhnodev1.Publication_Ended{Ended: &bhnodev1.SubscriptionEnded{
-			Failure: &bhnodev1.Failure{Code: int32(codes.Aborted), Message: "your actor has stopped"},
-		}}})
-	}
-}
-
-// follow has the parts of a subscription published, one by one.
-func (n *node) follow(ctx context.Context, s *subscription, m *bhnodev1.SubscribeRequest) {
-	next, err := subscribe(ctx, n.options.Node, m)
-	for err == nil {
-		var part *bhnodev1.Publication
-		if part, err = next(); err != nil {
-			break
-		}
-		taken := make(chan struct{})
-		n.tell(published{s, part, taken})
-		select {
-		case <-taken:
-		case <-ctx.Done():
-			return
-		}
-	}
-	if ctx.Err() != nil {
-		return
-	}
-	ended := &bhnodev1.SubscriptionEnded{}
-	if !errors.Is(err, io.EOF) {
-		ended.Failure = failure(m, err)
-	}
-	n.tell(published{s, &bhnodev1.Publication{Id: m.GetId(), What: &bhnodev1.Publication_Ended{Ended: ended}}, nil})
-}
-
-func (n *node) publish(m published) {
-	s := m.subscription
-	l := s.link
-	if l != l.peer.link || l.subscriptions[s.key] != s {
-		return
-	}
-	if m.taken == nil {
-		l.unsubscribe(s.key)
-	}
-	n.send(l.peer, s.to, m.message)
-	switch {
-	case m.taken == nil:
-	case l.peer.queued < queueBytes:
-		close(m.taken)
-	default:
-		l.waiting = append(l.waiting, m.taken)
-	}
-}
-
-// send has a message go to a peer, in its turn.
-func (n *node) send(p *peer, to *actor.PID, message proto.Message) {
-	size := proto.Size(message)
-	if p.queued+size > queueMost {
-		n.options.Rejections.Note("certificate "+p.Name, "slow", "it does not read the answers to what it asks")
-		return
-	}
-	p.queue = append(p.queue, outgoing{to, message, size})
-	p.queued += size
-	n.next(p)
-}
-
-// next sends the next message, if none is under way.
-func (n *node) next(p *peer) {
-	if p.sending != 0 || len(p.queue) == 0 {
-		return
-	}
-	m := p.queue[0]
-	p.number++
-	p.sending = p.number
-	address, number := p.Address, p.number
-	p.timer = time.AfterFunc(n.options.sendTime, func() { n.tell(overdue{address, number}) })
-	envelope := &actor.MessageEnvelope{Message: m.message, Sender: n.self}
-	envelope.SetHeader(numberHeader, strconv.FormatUint(number, 10))
-	n.root.Send(m.to, envelope)
-}
-
-// went goes on with the next message.
-func (n *node) went(m sent) {
-	p := n.of[m.address]
-	if p == nil || p.sending != m.number {
-		return
-	}
-	if m.err != nil {
-		n.lose(p)
-		return
-	}
-	p.timer.Stop()
-	p.sending = 0
-	p.queued -= p.queue[0].size
-	p.queue[0] = outgoing{}
-	p.queue = p.queue[1:]
-	if p.queued < queueBytes {
-		for _, taken := range p.link.waiting {
-			close(taken)
-		}
-		p.link.waiting = nil
-	}
-	n.next(p)
-}
-
-// lose ends a link, in both directions: the peer notices, and subscribes again.
-func (n *node) lose(p *peer) {
-	if p.link.used() || len(p.queue) > 0 {
-		n.reset(p)
-		n.gate.cut(p.Peer)
-	}
-}
-
-// reset forgets all that a peer has asked for, and the connection to it.
-func (n *node) reset(p *peer) {
-	if !p.link.used() && len(p.queue) == 0 {
-		return
-	}
-	p.link.cancel()
-	p.link = newLink(p)
-	if p.timer != nil {
-		p.timer.Stop()
-	}
-	p.queue, p.queued, p.sending = nil, 0, 0
-	n.links.cut(p.Address)
-	n.root.ActorSystem().EventStream.Publish(&remote.EndpointTerminatedEvent{Address: p.Address})
 }

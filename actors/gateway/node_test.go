@@ -98,6 +98,7 @@ func TestASubscriptionIsEnded(t *testing.T) {
 	if m, ok := h.next().message.(*bhnodev1.UnsubscribeResponse); !ok || m.GetId() != "e" {
 		t.Errorf("got %v", m)
 	}
+	eventually(t, "nobody is watched any more", func() bool { return h.watched.Load() == 0 })
 	h.subscribe("watcher", "f")
 	h.send(packed(batchOf(h.pid("watcher"), ownPID(nodeName), &actor.Terminated{Who: h.pid("watcher")})))
 	m, _ := h.next().message.(*bhnodev1.Publication)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -25,6 +26,9 @@ type peer struct {
 	number  uint64     // of the last message that was sent
 	sending uint64
 	timer   *time.Timer
+	quiet   uint64        // not 0: nothing is sent until the pause of this number is over
+	pauses  uint64        // so many have begun
+	fresh   *rate.Limiter // of subscriptions
 }
 
 // outgoing is a message to one of its actors.
@@ -64,13 +68,6 @@ func (l *link) used() bool { return l.calls > 0 || len(l.subscriptions) > 0 }
 func key(of *actor.PID, id string) string { return of.GetId() + "\x00" + id }
 
 func (s *subscription) id() string { return s.key[len(s.to.GetId())+1:] }
-
-func (l *link) unsubscribe(key string) {
-	if s := l.subscriptions[key]; s != nil {
-		s.cancel()
-		delete(l.subscriptions, key)
-	}
-}
 
 // of are the subscriptions of one actor.
 func (l *link) of(who *actor.PID) (all []*subscription) {

@@ -64,7 +64,7 @@ func add[Q, R proto.Message](t map[string]request, call func(bhnodev1.NodeClient
 		if !ok {
 			return nil, status.Errorf(codes.Internal, "%T is not %T", message, zero)
 		}
-		r, err := call(node, ctx, q)
+		r, err := call(node, ctx, q, grpc.MaxCallRecvMsgSize(maxMessage+maxPayload))
 		if err != nil {
 			return nil, err
 		}

@@ -46,6 +46,7 @@ type daemon struct {
 	ports      []*port        // all that are listened on, or are to be
 	exporter   *exporter      // nil: no metrics are served
 	remote     *remoteControl // nil: no other machine is served
+	control    *actors.Control
 	unwatch    context.CancelFunc
 }
 
@@ -259,6 +260,7 @@ func (d *daemon) listen() error {
 	}
 	d.listener = listener
 	control := actors.NewControl(d.node)
+	d.control = control
 	if !d.cfg.Node.KillOnDaemonDeath {
 		control.Successor = d.checkSuccessor
 	}
@@ -340,6 +342,7 @@ func (d *daemon) close() error {
 
 // stopServing lets the streams that have ended deliver what they sent last.
 func (d *daemon) stopServing() {
+	d.control.Close()
 	delivered := make(chan struct{})
 	go func() {
 		defer close(delivered)

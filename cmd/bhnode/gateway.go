@@ -49,7 +49,7 @@ process that supervises. It is a client of the control socket.`,
 	flags.StringVar(&f.tls.cert, "tls-cert", "", "`file` of our certificate")
 	flags.StringVar(&f.tls.key, "tls-key", "", "`file` of the key of that")
 	flags.StringArrayVar(&f.peers, "peer", nil, "`\"NAME ROLE HOST:PORT\"` of a certificate that may come in")
-	for _, needed := range []string{"listen", "control", "tls-ca", "tls-cert", "tls-key", "peer"} {
+	for _, needed := range []string{"listen", "control", "tls-ca", "tls-cert", "tls-key"} {
 		_ = cmd.MarkFlagRequired(needed)
 	}
 	return cmd

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -19,6 +20,9 @@ const (
 	// maxMessage holds the status of some 100,000 services.
 	maxMessage = 64 << 20
 )
+
+// retry is how soon a connection that was lost is made again: a node is soon back.
+var retry = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}
 
 // Options say which node. One of Socket and Address is set.
 type Options struct {
@@ -70,6 +74,7 @@ func connect(target target) (*Client, error) {
 		grpc.WithTransportCredentials(target.credentials()),
 		grpc.WithContextDialer(target.dial),
 		grpc.WithDisableServiceConfig(),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: connectTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to the node: %w", err)

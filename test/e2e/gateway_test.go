@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -113,6 +114,15 @@ func TestActorsDoWhatTheirRolesMay(t *testing.T) {
 	n.stop()
 }
 
+// killGateway kills it so many times, each time that it is back.
+func (n *actorNode) killGateway(times int) {
+	n.t.Helper()
+	for i := range times {
+		n.kill("gateway", syscall.SIGKILL)
+		n.await("service.ready", "gateway", uint64(i+2))
+	}
+}
+
 // follower is a tooling that follows the events.
 type follower struct {
 	t   *testing.T
@@ -164,10 +174,7 @@ func TestSubscribersMissNothing(t *testing.T) {
 	n.up()
 	f := n.follow("op.example")
 	f.await("the node is there")
-	for range 3 { // more than it would take for a supervisor of one at a time
-		n.kill("gateway", 9)
-		n.eventually("the gateway is back", func() bool { return n.service("gateway").State == "running" })
-	}
+	n.killGateway(3)
 	n.do("upgrade", "--binary", n.anotherBinary())
 	n.do("restart", "web")
 	n.kill9()
@@ -242,10 +249,7 @@ func TestTheGatewayTakesNobodyWithIt(t *testing.T) {
 	n := newActorNode(t, "supervisor: {strategy: one_for_all, max_restarts: 0}\n"+remoteServices)
 	n.up()
 	facts := n.service("db")
-	for range 7 { // one more than its own limit
-		n.kill("gateway", 9)
-		n.eventually("the gateway is back", func() bool { return n.service("gateway").State == "running" })
-	}
+	n.killGateway(7) // its own limit is 5
 	if now := n.service("db"); now.PID != facts.PID {
 		t.Errorf("db was %+v and is %+v", facts, now)
 	}

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -116,7 +118,7 @@ func asksForCertificate(t *testing.T, address string) bool {
 	defer cancel()
 	conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return true
+		return false // with TLS 1.3 the refusal comes later
 	}
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(patience))
@@ -155,4 +157,68 @@ func checkModes(t *testing.T, dir string) {
 	if kinds[fs.ModeSocket] < 3 || kinds[0] < 5 {
 		t.Errorf("found %v: that is not all", kinds)
 	}
+}
+
+// A certificate that was renewed is shown at the next handshake, by every endpoint; when the
+// one of the node ends is told, and said before.
+func TestARenewedCertificateIsInUseAtOnce(t *testing.T) {
+	t.Parallel()
+	n := newActorNode(t, remoteServices)
+	metrics := freeAddress(t)
+	n.metrics = fmt.Sprintf("listen: %q, tls: mutual", metrics)
+	n.serve()
+	n.do("cert", "init", "--dir", n.path("certs"), "--renew", "--days", "20")
+	n.up()
+	n.awaitLine("gateway", "actors are served")
+	first := map[string]*x509.Certificate{}
+	for _, address := range []string{n.address, n.actors, metrics} {
+		first[address] = n.shown(address)
+	}
+	end := first[n.address].NotAfter
+	if log := n.read("logs/bhnode.log"); !strings.Contains(log, "the certificate of the node is about to end") {
+		t.Errorf("it is not said:\n%s", log)
+	}
+	_, page, err := fetch(n.https(), "https://"+metrics+"/metrics")
+	if line := fmt.Sprintf("bhnode_certificate_not_after_timestamp_seconds %g\n", float64(end.Unix())); err != nil || !strings.Contains(page, line) {
+		t.Errorf("the metrics lack %s, %v", line, err)
+	}
+	n.do("cert", "init", "--dir", n.path("certs"), "--renew", "--days", "200")
+	for address, old := range first {
+		if now := n.shown(address); now.Equal(old) || !now.NotAfter.After(old.NotAfter) {
+			t.Errorf("%s shows one that is valid until %v", address, now.NotAfter)
+		}
+	}
+	if out, err := n.ask("view.example", "tree"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	n.stop()
+}
+
+// https is a client with the certificate of op.example.
+func (n *actorNode) https() *http.Client {
+	n.t.Helper()
+	pair, err := tls.LoadX509KeyPair(n.path("certs/op.example.pem"), n.path("certs/op.example.key"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(n.read("certs/ca.pem")))
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool, Certificates: []tls.Certificate{pair}}}}
+}
+
+// shown is the certificate that an endpoint shows.
+func (n *actorNode) shown(address string) *x509.Certificate {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
+	defer cancel()
+	conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	session, ok := conn.(*tls.Conn)
+	if !ok {
+		n.t.Fatalf("a %T", conn)
+	}
+	return session.ConnectionState().PeerCertificates[0]
 }

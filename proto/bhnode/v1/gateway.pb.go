@@ -198,7 +198,7 @@ func (x *Failure) GetRequest() string {
 // with after, or since.
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscriber's own name for it: 64 characters at most. A second one of the same name
+	// The subscriber's own name for it: 64 bytes at most. A second one of the same name
 	// takes the place of the first.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Types that are valid to be assigned to What:

@@ -26,22 +26,24 @@ const dialTime = 5 * time.Second
 // numberHeader carries the number of a message of ours, so that it is known when it went.
 const numberHeader = "bhnode-number"
 
-// links are the connections that protoactor's remote makes to peers.
-type links struct {
+// dialler is how protoactor's remote makes connections to peers, and to nobody else.
+type dialler struct {
 	peers map[string]*Peer // by their address
 	tls   func() (*tls.Config, error)
 	sent  func(address string, number uint64, err error) // gRPC has taken a message
 	lost  func(address string)                           // the stream to a peer has ended, or did not begin
+	// failed says that a stream did not begin, or was ended before it had.
+	failed func(address string, err error)
 
 	mu      sync.Mutex
 	streams map[string]*outward // the last one to an address
 }
 
-func (l *links) options() []grpc.DialOption {
+func (d *dialler) options() []grpc.DialOption {
 	return []grpc.DialOption{
-		grpc.WithTransportCredentials(&peerTLS{l}),
-		grpc.WithContextDialer(l.dial),
-		grpc.WithStreamInterceptor(l.stream),
+		grpc.WithTransportCredentials(&peerTLS{d}),
+		grpc.WithContextDialer(d.dial),
+		grpc.WithStreamInterceptor(d.stream),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: dialTime}),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxPayload), grpc.MaxCallSendMsgSize(maxMessage+maxPayload)),
@@ -49,8 +51,8 @@ func (l *links) options() []grpc.DialOption {
 }
 
 // dial dials the address of a peer, and no other.
-func (l *links) dial(ctx context.Context, address string) (net.Conn, error) {
-	if l.peers[address] == nil {
+func (d *dialler) dial(ctx context.Context, address string) (net.Conn, error) {
+	if d.peers[address] == nil {
 		return nil, fmt.Errorf("%s is not dialled: it is nobody's remote_address", address)
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
@@ -63,47 +65,51 @@ func (l *links) dial(ctx context.Context, address string) (net.Conn, error) {
 }
 
 // stream notes what goes to a peer, and can be ended with cut.
-func (l *links) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
-	o := &outward{links: l, address: conn.Target()}
+func (d *dialler) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+	o := &outward{dialler: d, address: conn.Target()}
 	ctx, o.cancel = context.WithCancel(ctx)
-	l.cut(o.address)
-	l.mu.Lock()
-	l.streams[o.address] = o
-	l.mu.Unlock()
+	d.cut(o.address)
+	d.mu.Lock()
+	d.streams[o.address] = o
+	d.mu.Unlock()
 	var err error
 	if o.ClientStream, err = streamer(ctx, desc, conn, method, options...); err != nil {
-		l.end(o)
+		d.failed(o.address, err)
+		d.end(o)
 		return nil, err
 	}
 	return o, nil
 }
 
 // cut ends what goes to a peer, be it that the peer does not read.
-func (l *links) cut(address string) {
-	l.mu.Lock()
-	o := l.streams[address]
-	delete(l.streams, address)
-	l.mu.Unlock()
+func (d *dialler) cut(address string) {
+	d.mu.Lock()
+	o := d.streams[address]
+	delete(d.streams, address)
+	d.mu.Unlock()
 	if o != nil {
 		o.cancel()
 	}
 }
 
 // end notes that a stream has ended, unless it was cut or another one took its place.
-func (l *links) end(o *outward) {
-	l.mu.Lock()
-	current := l.streams[o.address] == o
-	l.mu.Unlock()
+func (d *dialler) end(o *outward) {
+	d.mu.Lock()
+	current := d.streams[o.address] == o
 	if current {
-		l.cut(o.address)
-		l.lost(o.address)
+		delete(d.streams, o.address)
+	}
+	d.mu.Unlock()
+	o.cancel()
+	if current {
+		d.lost(o.address)
 	}
 }
 
 // outward is the stream to a peer.
 type outward struct {
 	grpc.ClientStream
-	links   *links
+	dialler *dialler
 	address string
 	cancel  context.CancelFunc
 }
@@ -117,7 +123,7 @@ func (o *outward) SendMsg(m any) error {
 	}
 	for _, e := range message.GetMessageBatch().GetEnvelopes() {
 		if number, parseErr := strconv.ParseUint(e.GetMessageHeader().GetHeaderData()[numberHeader], 10, 64); parseErr == nil {
-			o.links.sent(o.address, number, err)
+			o.dialler.sent(o.address, number, err)
 		}
 	}
 	return err
@@ -127,21 +133,21 @@ func (o *outward) SendMsg(m any) error {
 func (o *outward) RecvMsg(m any) error {
 	err := o.ClientStream.RecvMsg(m)
 	if err != nil {
-		o.links.end(o)
+		o.dialler.end(o)
 	}
 	return err
 }
 
 // peerTLS is TLS to peers, each of which has to show its own certificate.
-type peerTLS struct{ links *links }
+type peerTLS struct{ dialler *dialler }
 
 // ClientHandshake implements credentials.TransportCredentials.
 func (t *peerTLS) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	p := t.links.peers[authority]
+	p := t.dialler.peers[authority]
 	if p == nil {
 		return nil, nil, fmt.Errorf("%s is nobody's remote_address", authority)
 	}
-	config, err := t.links.tls()
+	config, err := t.dialler.tls()
 	if err != nil {
 		return nil, nil, err
 	}
