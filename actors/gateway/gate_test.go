@@ -127,7 +127,7 @@ func TestHostilePacketsAreTurnedAway(t *testing.T) {
 	if n := strings.Count(logged.String(), `"peer":"certificate `+p.Name+`"`); n == 0 || n > 5 {
 		t.Errorf("%d lines are logged, want one for each reason", n)
 	}
-	if now := actorsThere(); now != actorsBefore {
+	if now := actorsThere(); now > actorsBefore {
 		t.Errorf("there are %d actors, were %d: something was spawned, or dialled", now, actorsBefore)
 	}
 }

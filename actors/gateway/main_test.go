@@ -48,13 +48,13 @@ func run(m *testing.M) int {
 	rejections = actors.NewRejections(zerolog.New(logged), nil)
 	var err error
 	shared, err = start(Options{
-		Listen: own, Peers: peers, Node: api, Build: "v1", Rejections: rejections, Log: zerolog.New(logged), sendTime: time.Second,
+		Listen: own, Peers: peers, Node: api, Build: "v1", Rejections: rejections, Log: zerolog.New(logged), sendTime: 3 * time.Second,
 		Server: &tls.Config{
-			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ca.issue("127.0.0.1", time.Hour)},
+			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ca.issue(host, time.Hour)},
 			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool(), NextProtos: []string{"h2"},
 		},
 		Client: func() (*tls.Config, error) {
-			return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ca.issue("127.0.0.1", time.Hour)}, RootCAs: ca.pool()}, nil
+			return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ca.issue(host, time.Hour)}, RootCAs: ca.pool()}, nil
 		},
 	})
 	if err != nil {
@@ -83,10 +83,13 @@ func takePeer(t *testing.T) *Peer {
 	return shared.gate.peers[name]
 }
 
+// host is a loopback address of this process alone, so that nobody else takes the ports.
+var host = fmt.Sprintf("127.%d.%d.1", 1+os.Getpid()%250, 1+os.Getpid()/250%250)
+
 // freeAddresses are different from each other.
 func freeAddresses(n int) (all []string) {
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", host+":0")
 		if err != nil {
 			panic(err)
 		}

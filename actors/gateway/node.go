@@ -115,6 +115,7 @@ func (n *node) Receive(c actor.Context) {
 	case unreachable:
 		if p := n.of[m.address]; p != nil {
 			n.turnAway(p, "unreachable", "its remote_address cannot be dialled: "+m.err.Error())
+			n.lose(p) // with what was under way
 			n.pause(p, pauseAfterDial)
 		}
 	case paused:

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/remote"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -51,6 +53,36 @@ func (h *hand) subscribe(from, id string) {
 	h.ask(from, &bhnodev1.SubscribeRequest{Id: id, What: &bhnodev1.SubscribeRequest_Events{Events: &bhnodev1.StreamEventsRequest{Follow: true}}})
 	if m, ok := h.next().message.(*bhnodev1.SubscribeResponse); !ok || m.GetId() != id {
 		h.t.Fatalf("got %v", m)
+	}
+}
+
+// again connects and subscribes, as often as the connection is lost again before that has
+// come about.
+func (h *hand) again(from, id string) {
+	h.t.Helper()
+	for late := time.After(patience); ; {
+		h.connect()
+		h.greet(h.peer.Address)
+		h.ask(from, &bhnodev1.SubscribeRequest{Id: id, What: &bhnodev1.SubscribeRequest_Events{Events: &bhnodev1.StreamEventsRequest{Follow: true}}})
+		ended := make(chan struct{})
+		go func(stream remote.Remoting_ReceiveClient) {
+			defer close(ended)
+			for err := error(nil); err == nil; {
+				_, err = stream.Recv()
+			}
+		}(h.stream)
+		for more := true; more; {
+			select {
+			case l := <-h.got:
+				if m, ok := l.message.(*bhnodev1.SubscribeResponse); ok && m.GetId() == id {
+					return
+				}
+			case <-ended:
+				more = false
+			case <-late:
+				h.t.Fatalf("it does not come about; the gateway says:\n%s", logged)
+			}
+		}
 	}
 }
 
@@ -143,16 +175,12 @@ func TestBothDirectionsAreLostTogether(t *testing.T) {
 		t.Errorf("our stream ends with %v", err)
 	}
 	h.serve()
-	h.connect()
-	h.greet(h.peer.Address)
-	h.subscribe("watcher", "e2")
+	h.again("watcher", "e2")
 	api.source(h.peer.Name) <- part(3)
 	h.wantEvent("e2", 3)
 
 	_ = h.conn.Close() // we are gone: what was subscribed is, too
-	h.connect()
-	h.greet(h.peer.Address)
-	h.subscribe("watcher", "e3")
+	h.again("watcher", "e3")
 	api.source(h.peer.Name) <- part(4)
 	h.wantEvent("e3", 4)
 }

@@ -48,6 +48,7 @@ type daemon struct {
 	remote     *remoteControl // nil: no other machine is served
 	control    *actors.Control
 	unwatch    context.CancelFunc
+	settle     func() // memory, when it has come up
 }
 
 // openDaemon takes possession of the directories.

@@ -58,6 +58,7 @@ func (a *app) runNode(ctx context.Context) error {
 }
 
 func (a *app) serve(ctx context.Context, tell *launcher) error {
+	settle := growFreely(a.getenv)
 	w := readWill(a.getenv)
 	src, cfg, err := a.loadFor(w)
 	if err != nil && w.reloads() && w.Config != "" {
@@ -82,6 +83,7 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 	if err != nil {
 		return err
 	}
+	d.settle = settle
 	serving, stopServing := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {
@@ -116,6 +118,7 @@ func (d *daemon) run(ctx context.Context, signals chan os.Signal, onTerminal boo
 			show.booted(b)
 			tell.ready()
 			d.cameUp(ctx, b, hold)
+			d.settle()
 		case sig := <-signals:
 			if sig == syscall.SIGHUP && !onTerminal {
 				go d.hangUp(ctx, "SIGHUP", hold)

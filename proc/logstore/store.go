@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/blackhole/bhnode/proc/internal/segment"
 )
 
@@ -51,7 +53,7 @@ type Store struct {
 	size    int64
 	torn    bool // an unfinished line could not be cut off; the next batch ends it
 	seq     uint64
-	seqFile *os.File // raw only
+	seqFile *os.File // raw only, with file
 	closed  bool
 
 	// names guards the names of the rotated files, not those of the growing one. It is
@@ -63,8 +65,10 @@ type Store struct {
 	background  sync.WaitGroup
 }
 
-// Open opens the log of a service, makes what is missing, and finds the number of its
-// last line. A line that a crash left unfinished is ended, not lost.
+// Open finds the number of the last line of a service's log, and that its next one can be
+// written. Files are opened, or made, with the first line: most services of a node are silent,
+// and what a process has open is copied and closed at each fork and exec. A line that a crash
+// left unfinished is ended, not lost.
 func Open(o Options) (*Store, error) {
 	if o.MaxSize < 1 || o.MaxFiles < 1 {
 		return nil, fmt.Errorf("cannot keep %d files of %d bytes", o.MaxFiles, o.MaxSize)
@@ -80,13 +84,13 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// open opens the files and finds the last number.
+// open finds the last number, and whether there can be more.
 func (s *Store) open() error {
 	kept, err := s.cutOff()
 	if err != nil {
 		return err
 	}
-	if err := s.openFile(); err != nil {
+	if err := s.tryFile(); err != nil {
 		return err
 	}
 	seq, err := lastSeq(s.o)
@@ -97,9 +101,19 @@ func (s *Store) open() error {
 		seq = kept
 	}
 	s.seq = seq
-	if s.o.Raw {
-		s.seqFile, err = os.OpenFile(s.o.seqPath(), os.O_WRONLY|os.O_CREATE, 0o600)
+	return nil
+}
+
+// tryFile finds whether the files can be opened, or made.
+func (s *Store) tryFile() error {
+	if _, err := os.Lstat(s.o.path()); err == nil {
+		return errors.Join(s.openFile(), s.closeFiles())
+	}
+	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
 		return err
+	}
+	if err := unix.Access(s.o.Dir, unix.W_OK|unix.X_OK); err != nil {
+		return &fs.PathError{Op: "create", Path: s.o.path(), Err: err}
 	}
 	return nil
 }
@@ -128,6 +142,12 @@ func (s *Store) cutOff() (uint64, error) {
 func (s *Store) openFile() error {
 	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
 		return err
+	}
+	if s.o.Raw && s.seqFile == nil {
+		var err error
+		if s.seqFile, err = os.OpenFile(s.o.seqPath(), os.O_WRONLY|os.O_CREATE, 0o600); err != nil {
+			return err
+		}
 	}
 	// Read too: the last byte says whether the last line is finished.
 	f, err := os.OpenFile(s.o.path(), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)

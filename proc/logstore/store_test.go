@@ -223,7 +223,7 @@ func TestRawIsByteExact(t *testing.T) {
 
 func TestModes(t *testing.T) {
 	o := options(t)
-	openStore(t, o)
+	appendAll(t, openStore(t, o), lines(1, 1))
 	for path, want := range map[string]os.FileMode{o.Dir: 0o700, o.path(): 0o600} {
 		info, err := os.Stat(path)
 		if err != nil {

@@ -125,7 +125,7 @@ services:
 		t.Fatal(err)
 	}
 	n.up()
-	if said := n.stderr.String(); !strings.Contains(said, "metrics are not served until this is mended: listen tcp "+address+": bind: address already in use") {
+	if said := n.stderr.String(); !strings.Contains(said, "metrics are not served until this is mended: listen tcp4 "+address+": bind: address already in use") {
 		t.Errorf("it said %s", said)
 	}
 	if err := taken.Close(); err != nil {
