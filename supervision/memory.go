@@ -179,7 +179,7 @@ func Restore(t *Tree, o Options, mem Memory) *Machine {
 func (s *supervisor) awaitStarts() {
 	var list []*child
 	for _, c := range s.children {
-		if c.phase == starting {
+		if c.phase == starting && !c.stuck {
 			list = append(list, c)
 		}
 	}

@@ -254,3 +254,21 @@ func TestOrderToStopOvertakesARestart(t *testing.T) {
 		}
 	}
 }
+
+// A restart in a supervisor that starts its children one after the other does not let those
+// behind the one that is still coming up pass it.
+func TestARestartAmidASequenceOfStartsLetsNobodyPass(t *testing.T) {
+	group := under("group", OneForOne, Sequence, typed(Transient, service("job")), through(WhenCompleted, false, service("user", "job")))
+	first := service("first")
+	first.Backoff = Backoff{Initial: 2 * time.Second, Factor: 1}
+	w := newWorld(t, under("root", OneForOne, Sequence, first, nested(group), service("last")), Options{})
+	w.send(Boot{})
+	w.run(time.Second)
+	w.want("+first +job")
+	w.crash("first") // while user waits for job, and last for both
+	w.run(3 * time.Second)
+	w.want("*first +first")
+	w.finish("job")
+	w.run(time.Second)
+	w.want("~job +user +last")
+}

@@ -42,6 +42,7 @@ func (m *Machine) advance(s *supervisor) {
 			op := s.op
 			s.op = nil
 			m.finish(s, op)
+			s.awaitStarts()
 			m.touchLate(s)
 			m.checkStarted(s)
 			continue

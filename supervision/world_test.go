@@ -60,6 +60,7 @@ type life struct {
 	healthy   bool
 	completed bool
 	stuck     bool
+	ordered   uint64 // the incarnation that was ordered to stop last
 }
 
 type stamped struct {
@@ -172,6 +173,7 @@ func (w *world) carryOut(c Command) {
 		w.start(c)
 	case StopChild:
 		w.logf("-%s", c.ID)
+		w.life(c.ID).ordered = c.Incarnation
 		if !w.deaf[c.ID] {
 			w.after(w.stopIn[c.ID], func() { w.die(c.ID, c.Incarnation) })
 		}

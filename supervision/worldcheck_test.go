@@ -12,7 +12,7 @@ func (w *world) checkOrder(commands []Command, marked map[*child]bool) {
 			w.checkSupervised(s, marked)
 		}
 		s, ok := cmd.(StopChild)
-		if !ok || w.killing {
+		if !ok || w.killing || w.life(s.ID).ordered == s.Incarnation { // repeated by who goes on from there
 			continue
 		}
 		for _, d := range reaching(w.m.children[s.ID]) {
