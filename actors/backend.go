@@ -44,6 +44,7 @@ type Process interface {
 	Incarnation() uint64
 	StartedAt() time.Time
 	Exited() <-chan struct{}
+	OnExit(f func())
 	Exit() proc.Exit
 	gauge // also when it is over
 	Signal(sig syscall.Signal) error
@@ -51,6 +52,8 @@ type Process interface {
 	Kill() error
 	Left() ([]proc.Remnant, error)
 	AwaitGone(ctx context.Context) error
+	// OnOutput calls once there is something of stdout or stderr to capture.
+	OnOutput(stream string, f func())
 	// Capture hands the output of stdout or stderr over as it comes, until its end or
 	// CutOutput, with joined all lines of a read as one. Lines are valid during deliver only.
 	Capture(stream string, joined bool, deliver proc.Deliver)

@@ -72,24 +72,31 @@ func (b *body) capture(n *nodeContext, s *service, in inbox) {
 	b.streams.Store(int32(len(streams))) //nolint:gosec // it is two
 	for _, stream := range streams {
 		sink := newLogSink(n, s, stream, b.process.Pid())
-		in.await(func() any {
-			defer b.endStream()
-			b.process.Capture(stream, joined, func(at time.Time, lines []proc.Line, upTo uint64) bool {
-				b.inHand.Add(1)
-				b.moves.Add(1)
-				defer func() {
-					b.moves.Add(1)
-					b.inHand.Add(-1)
-				}()
-				if match != nil {
-					for _, l := range lines {
-						match.Observe(l.Data)
-					}
-				}
-				return sink.write(at, lines, upTo)
+		b.process.OnOutput(stream, func() {
+			in.await(func() any {
+				defer b.endStream()
+				b.process.Capture(stream, joined, b.delivery(sink, match))
+				return nil
 			})
-			return nil
 		})
+	}
+}
+
+// delivery takes lines to the log, and shows them to the check that waits for one.
+func (b *body) delivery(sink *logSink, match *proc.LogMatch) proc.Deliver {
+	return func(at time.Time, lines []proc.Line, upTo uint64) bool {
+		b.inHand.Add(1)
+		b.moves.Add(1)
+		defer func() {
+			b.moves.Add(1)
+			b.inHand.Add(-1)
+		}()
+		if match != nil {
+			for _, l := range lines {
+				match.Observe(l.Data)
+			}
+		}
+		return sink.write(at, lines, upTo)
 	}
 }
 

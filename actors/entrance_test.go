@@ -35,8 +35,7 @@ func (f from) RemoteAddr() net.Addr {
 // Who opens connections and does not go on makes room for who comes later.
 func TestHalfOpenConnectionsMakeRoom(t *testing.T) {
 	var logged strings.Builder
-	counts := map[string]int{}
-	r := NewRejections(zerolog.New(&logged), func(reason string) { counts[reason]++ })
+	r := NewRejections(zerolog.New(&logged), nil)
 	e := NewEntrance(endless{}, r)
 	ended := make(chan struct{})
 	knockFrom := func(address string, waiting int) (theirs net.Conn) {
@@ -71,8 +70,8 @@ func TestHalfOpenConnectionsMakeRoom(t *testing.T) {
 	if n := len(e.waiting()); n != 0 {
 		t.Errorf("%d wait at the end", n)
 	}
-	if lines := strings.Count(logged.String(), "\n"); counts["handshake"] != shakingOfAddress+2 || lines != 2 {
-		t.Errorf("%v counted, %d lines", counts, lines)
+	if lines := strings.Count(logged.String(), "\n"); r.Counts()["handshake"] != shakingOfAddress+2 || lines != 2 {
+		t.Errorf("%v counted, %d lines", r.Counts(), lines)
 	}
 }
 

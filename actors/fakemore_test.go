@@ -62,3 +62,13 @@ func (p *fakeProcess) Usage() (proc.Usage, error) {
 	u.At = time.Now()
 	return u, nil
 }
+
+func (p *fakeProcess) OnExit(f func()) {
+	p.note("OnExit")
+	go func() {
+		<-p.exited
+		f()
+	}()
+}
+
+func (p *fakeProcess) OnOutput(_ string, f func()) { p.note("OnOutput"); f() }

@@ -212,11 +212,8 @@ func (w *worker) spawned(c actor.Context) {
 	}
 	w.detail.Pid, w.detail.StartedAt, w.detail.Gauge = b.process.Pid(), b.process.StartedAt(), b.process
 	w.show()
-	ended := b.process.Exited()
-	await(c, func() any {
-		<-ended
-		return exited{inc}
-	})
+	in := inboxOf(c)
+	b.process.OnExit(func() { in.root.Send(in.self, exited{inc}) })
 	w.signal(c, supervision.Spawned)
 	if b.err != nil && w.stage == supervision.Starting { // without its probe it would never become ready
 		w.condemn(c, supervision.ReasonProbe, b.err.Error())

@@ -41,11 +41,8 @@ func (w *worker) adopt(c actor.Context, m supervision.AdoptChild) {
 	b.attach(ctx, w.node, w.svc, inboxOf(c))
 	close(b.made)
 	w.show()
-	ended := p.Exited()
-	await(c, func() any {
-		<-ended
-		return exited{m.Incarnation}
-	})
+	in := inboxOf(c)
+	p.OnExit(func() { in.root.Send(in.self, exited{m.Incarnation}) })
 	w.goOn(c, m)
 }
 

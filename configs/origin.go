@@ -12,6 +12,24 @@ type Origin struct {
 	From  string // "default", or the place in the file, and whether that is below defaults
 }
 
+// Forget gives back what only Origins and the schema need: a node runs for long, and never says
+// where its values come from.
+func (c *Config) Forget() {
+	c.origins = nil
+	c.root.forget()
+}
+
+func (b *branch) forget() {
+	b.o = nil
+	for _, e := range b.entries {
+		if e.supervisor != nil {
+			e.supervisor.forget()
+			continue
+		}
+		e.service.o, e.service.health, e.service.restart, e.service.hooks = nil, nil, nil, nil
+	}
+}
+
 // Origins returns all keys with their values, in the order in which they are shown, and
 // where those come from.
 func (c *Config) Origins() []Origin {

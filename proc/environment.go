@@ -19,10 +19,10 @@ type Life struct {
 // bhnode's. What follows wins over what was there, so nobody can pass for another
 // service; only an explicit GOMEMLIMIT is left as it is.
 func (s *ServiceSpec) Environment(own []string, l Life) []string {
-	env := environment{at: map[string]int{}}
+	env := environment{vars: make([]string, 0, len(own)+16), at: make(map[string]int, len(own)+16)}
 	for _, v := range own {
-		if name, value, ok := strings.Cut(v, "="); ok && s.Inherit.passes(name) {
-			env.set(name, value)
+		if name, _, ok := strings.Cut(v, "="); ok && s.Inherit.passes(name) {
+			env.put(name, v)
 		}
 	}
 	given := slices.Concat(s.EnvFile, s.Env)
@@ -161,11 +161,14 @@ type environment struct {
 	at   map[string]int
 }
 
-func (e *environment) set(name, value string) {
+func (e *environment) set(name, value string) { e.put(name, name+"="+value) }
+
+// put sets the variable that v is, as NAME=VALUE.
+func (e *environment) put(name, v string) {
 	if i, ok := e.at[name]; ok {
-		e.vars[i] = name + "=" + value
+		e.vars[i] = v
 		return
 	}
 	e.at[name] = len(e.vars)
-	e.vars = append(e.vars, name+"="+value)
+	e.vars = append(e.vars, v)
 }

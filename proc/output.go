@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 // which costs as much as not to pause. Here nobody is woken who does not wait.
 type Output struct {
 	poller *poller
-	ready  chan struct{} // readable, or there is something new to see
+	ready  chan struct{}          // readable, or there is something new to see
+	first  atomic.Pointer[func()] // called then, once, instead of whoever waits
 
 	mu       sync.Mutex
 	fd       int
@@ -146,7 +148,21 @@ func (o *Output) inode() uint64 {
 	return st.Ino
 }
 
+// onFirst has f called once there is something to read, or a deadline or Close has ended that.
+// f must not wait.
+func (o *Output) onFirst(f func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.first.Store(&f)
+	if o.closed || o.poller.watch(o) != nil {
+		o.wake()
+	}
+}
+
 func (o *Output) wake() {
+	if f := o.first.Swap(nil); f != nil {
+		(*f)()
+	}
 	select {
 	case o.ready <- struct{}{}:
 	default:

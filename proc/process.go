@@ -40,6 +40,11 @@ func (p *Process) Incarnation() uint64 { return p.incarnation }
 // StartedAt returns when the main process was started.
 func (p *Process) StartedAt() time.Time { return p.main.started }
 
+// OnExit has f called once the main process has ended, by a goroutine that must not wait for
+// long. A goroutine that waits for Exited would do it too, and takes memory as long as the
+// process lives.
+func (p *Process) OnExit(f func()) { p.main.onExit(f) }
+
 // Env returns the environment of the incarnation, for its probes and hooks.
 func (p *Process) Env() []string { return slices.Clone(p.env) }
 
@@ -57,19 +62,33 @@ func (p *Process) Notify() *NotifySocket { return p.notify }
 // service has an Intake. With joined all lines of a read come as one Line, which is
 // cheaper.
 func (p *Process) Capture(stream string, joined bool, deliver Deliver) {
-	from := p.stdout
-	if stream == "stderr" {
-		from = p.stderr
-	}
-	p.host.mu.Lock()
-	in := p.host.intakes[p.service]
-	p.host.mu.Unlock()
+	from, in := p.outputOf(stream)
 	if in == nil {
 		c := cutter{joined: joined}
 		c.capture(from, func(at time.Time, lines []Line) { deliver(at, lines, 0) })
 		return
 	}
 	captureSafe(from, in, stream, p.main.adopted, joined, deliver)
+}
+
+// OnOutput has f called, once, as soon as a stream is worth capturing: something was written,
+// or it has ended. f must not wait. Many services say nothing, and then need nobody to listen.
+func (p *Process) OnOutput(stream string, f func()) {
+	from, in := p.outputOf(stream)
+	if in != nil && in.made() { // it may hold what an earlier bhnode has read
+		f()
+		return
+	}
+	from.onFirst(f)
+}
+
+func (p *Process) outputOf(stream string) (*Output, *Intake) {
+	p.host.mu.Lock()
+	defer p.host.mu.Unlock()
+	if stream == "stderr" {
+		return p.stderr, p.host.intakes[p.service]
+	}
+	return p.stdout, p.host.intakes[p.service]
 }
 
 // Exited returns a channel that is closed when the main process has ended and was reaped.

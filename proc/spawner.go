@@ -141,6 +141,7 @@ type child struct {
 	adopted bool          // a bhnode before us forked it, so we may not be its parent
 	exited  chan struct{} // closed when exit is valid
 	exit    Exit
+	after   []func() // to be called then; under the host's lock
 }
 
 // wait reaps the child when it ends, waiting in the poller. Closing the pidfd ends the wait.
@@ -175,6 +176,25 @@ func (c *child) wait() {
 		c.exit = c.group.judge(exitOf(status, c.exit.At))
 	}
 	close(c.exited)
+	c.host.mu.Lock()
+	after := c.after
+	c.after = nil
+	c.host.mu.Unlock()
+	for _, f := range after {
+		f()
+	}
+}
+
+// onExit has f called when the child has ended.
+func (c *child) onExit(f func()) {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	select {
+	case <-c.exited:
+		go f()
+	default:
+		c.after = append(c.after, f)
+	}
 }
 
 // end returns how the child ended, nothing known while it has not.

@@ -67,6 +67,7 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 	if err != nil {
 		return configError(err)
 	}
+	cfg.Forget()
 	a.err.printf("bhnode %s  node %s  config %s\n", ownVersion().Version, cfg.Node.Name, src)
 	a.warn(cfg)
 	onTerminal := hasTerminal(w != nil)

@@ -129,6 +129,15 @@ func (f *fakeProcess) StartedAt() time.Time    { return f.born }
 func (f *fakeProcess) Exited() <-chan struct{} { return f.exited }
 func (f *fakeProcess) Ready() <-chan struct{}  { return f.ready }
 
+func (f *fakeProcess) OnOutput(_ string, call func()) { call() }
+
+func (f *fakeProcess) OnExit(call func()) {
+	go func() {
+		<-f.exited
+		call()
+	}()
+}
+
 func (f *fakeProcess) Exit() proc.Exit {
 	f.mu.Lock()
 	defer f.mu.Unlock()
