@@ -122,6 +122,9 @@ func footprintOf(pid int) (f footprint, err error) {
 		}
 		kind, _, _ := strings.Cut(target, ":[")
 		f.fds[kind]++
+		if filepath.Base(filepath.Dir(kind)) == "logs" && f.fds[kind] == 1 {
+			continue // a log is opened with its first line
+		}
 		f.total++
 	}
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
