@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ type topRig struct {
 	*topModel
 	t    *testing.T
 	fake *fakeNode
-	now  time.Time
+	now  atomic.Pointer[time.Time] // followers of the pane look at it too
 }
 
 func newTopRig(t *testing.T, width, height int, look screen) *topRig {
@@ -52,9 +53,10 @@ func newTopRig(t *testing.T, width, height int, look screen) *topRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &topRig{t: t, fake: fake, now: noon}
+	r := &topRig{t: t, fake: fake}
+	r.now.Store(&noon)
 	look.size = func() (int, int) { return width, height }
-	a := &app{out: &look, stdio: stdio{now: func() time.Time { return r.now }}}
+	a := &app{out: &look, stdio: stdio{now: func() time.Time { return *r.now.Load() }}}
 	r.topModel = newTopModel(t.Context(), a, node, time.Second)
 	t.Cleanup(func() {
 		r.leave()
@@ -66,7 +68,7 @@ func newTopRig(t *testing.T, width, height int, look screen) *topRig {
 
 // hear has the node tell of its services.
 func (r *topRig) hear(looks int) {
-	r.now = noon.Add(time.Duration(looks) * time.Second)
+	r.now.Store(new(noon.Add(time.Duration(looks) * time.Second)))
 	r.Update(topNews{used(&bhnodev1.GetStatusResponse{Node: "alpha", Services: r.fake.services}, r.fake.tree, looks)})
 }
 
@@ -115,7 +117,7 @@ func TestTopScreens(t *testing.T) {
 		{"filter", 80, 24, screen{tty: true, utf8: true}, func(r *topRig) { r.press("/", "b", "a", "c") }},
 		{"away", 80, 24, screen{tty: true, utf8: true}, func(r *topRig) {
 			r.Update(topAway{"connection refused"})
-			r.now = r.now.Add(7 * time.Second)
+			r.now.Store(new(r.now.Load().Add(7 * time.Second)))
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
