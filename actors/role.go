@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -38,16 +39,21 @@ type Access struct {
 // never that of an admin: nobody from another machine may end the node or have
 // it run a program.
 func (a Access) ofCertificate(cert *x509.Certificate) (name string, role Role) {
-	names := cert.DNSNames
-	for _, uri := range cert.URIs {
-		names = append(names, uri.String())
-	}
-	for _, n := range names {
+	for _, n := range NamesOf(cert) {
 		if r := a.ofName(n); name == "" || r > role {
 			name, role = n, r
 		}
 	}
 	return name, role
+}
+
+// NamesOf are the names that a certificate is for, of those that access can give a role to.
+func NamesOf(cert *x509.Certificate) []string {
+	names := slices.Clone(cert.DNSNames)
+	for _, uri := range cert.URIs {
+		names = append(names, uri.String())
+	}
+	return names
 }
 
 func (a Access) ofName(name string) Role { return min(a.OfName[name], Operator) }

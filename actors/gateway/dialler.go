@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/blackhole/bhnode/actors"
 	"github.com/blackhole/bhnode/proto/client"
 )
 
@@ -173,7 +174,7 @@ func (p *Peer) verify(state tls.ConnectionState, roots *x509.CertPool) error {
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(namesOf(cert), p.Name) {
+	if !slices.Contains(actors.NamesOf(cert), p.Name) {
 		return fmt.Errorf("the certificate at %s is not for %s", p.Address, p.Name)
 	}
 	return nil

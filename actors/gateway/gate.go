@@ -122,7 +122,7 @@ func (g *gate) describe(ctx context.Context) string {
 	p, _ := grpcpeer.FromContext(ctx)
 	if cert := certificateOf(ctx); cert != nil {
 		host, _, _ := net.SplitHostPort(p.Addr.String()) // each connection has another port
-		return fmt.Sprintf("certificate %s from %s", strings.Join(namesOf(cert), ", "), host)
+		return fmt.Sprintf("certificate %s from %s", strings.Join(actors.NamesOf(cert), ", "), host)
 	}
 	return "unknown"
 }
@@ -145,20 +145,12 @@ func (g *gate) identify(ctx context.Context) (*Peer, *x509.Certificate) {
 	if cert == nil {
 		return nil, nil
 	}
-	for _, name := range namesOf(cert) {
+	for _, name := range actors.NamesOf(cert) {
 		if p := g.peers[name]; p != nil {
 			return p, cert
 		}
 	}
 	return nil, cert
-}
-
-func namesOf(cert *x509.Certificate) []string {
-	names := append([]string(nil), cert.DNSNames...)
-	for _, uri := range cert.URIs {
-		names = append(names, uri.String())
-	}
-	return names
 }
 
 // enter lets a stream in. It takes the place of those that the peer has had: it has lost

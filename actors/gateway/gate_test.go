@@ -237,6 +237,19 @@ func TestACertificateEndsWhileConnected(t *testing.T) {
 	}
 }
 
+// A peer that says nothing any more is let go when its certificate ends.
+func TestAConnectionEndsWithItsCertificate(t *testing.T) {
+	p := takePeer(t)
+	counted := rejections.Counts()["certificate"]
+	h := &hand{t: t, peer: p, cert: ca.issue(p.Name, 3*time.Second)}
+	h.connect()
+	h.greet(p.Address)
+	if err := h.end(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the stream ends with %v", err)
+	}
+	eventually(t, "it is counted", func() bool { return rejections.Counts()["certificate"] > counted })
+}
+
 // A watch of the actor is dropped: it is no request.
 func TestAWatchIsNoRequest(t *testing.T) {
 	h := newHand(t, takePeer(t))

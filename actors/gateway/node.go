@@ -144,7 +144,7 @@ func (n *node) request(c actor.Context, message proto.Message) {
 	}
 	switch m := message.(type) {
 	case *bhnodev1.HelloRequest:
-		n.call(p, from, m, n.hello)
+		n.call(p, from, m, n.hello(p.Role))
 	case *bhnodev1.SubscribeRequest:
 		n.subscribe(c, p, from, m)
 	case *bhnodev1.UnsubscribeRequest:
@@ -157,13 +157,15 @@ func (n *node) request(c actor.Context, message proto.Message) {
 	}
 }
 
-// hello says who answers.
-func (n *node) hello(ctx context.Context, api bhnodev1.NodeClient, _ proto.Message) (proto.Message, error) {
-	who, err := api.GetNode(ctx, &bhnodev1.GetNodeRequest{})
-	if err != nil {
-		return nil, err
+// hello says who answers, and what the role is of who asks.
+func (n *node) hello(role string) request {
+	return func(ctx context.Context, api bhnodev1.NodeClient, _ proto.Message) (proto.Message, error) {
+		who, err := api.GetNode(ctx, &bhnodev1.GetNodeRequest{})
+		if err != nil {
+			return nil, err
+		}
+		return &bhnodev1.HelloResponse{Api: "bhnode.v1", Build: n.options.Build, Node: who.GetName(), Role: role}, nil
 	}
-	return &bhnodev1.HelloResponse{Api: "bhnode.v1", Build: n.options.Build, Node: who.GetName()}, nil
 }
 
 // call has the node asked on behalf of a peer.
@@ -183,8 +185,6 @@ func (n *node) call(p *peer, to *actor.PID, message proto.Message, do request) {
 				n.turnAway(p, "denied", status.Convert(err).Message())
 			}
 			response = failure(message, err)
-		} else if hello, ok := response.(*bhnodev1.HelloResponse); ok {
-			hello.Role = p.Role
 		}
 		n.tell(answered{l, to, response})
 	}()

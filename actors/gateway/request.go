@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"google.golang.org/grpc"
@@ -142,7 +141,7 @@ func parts[T any](stream grpc.ServerStreamingClient[T], err error, publication f
 		}
 		p := publication(m)
 		if size := proto.Size(p); size > maxMessage {
-			return nil, status.Error(codes.ResourceExhausted, fmt.Sprintf("a part of it has %d bytes, and a message to an actor %d at most", size, maxMessage))
+			return nil, status.Errorf(codes.ResourceExhausted, "a part of it has %d bytes, and a message to an actor %d at most", size, maxMessage)
 		}
 		return p, nil
 	}, nil
