@@ -74,17 +74,16 @@ func (a *adoption) main(p *Process) *child {
 	r := a.record
 	c := &child{
 		host: a.host, pid: r.Pid, start: r.StartTime, mark: p.mark, group: p.group, started: r.Started,
-		adopted: true, exited: make(chan struct{}),
+		adopted: true, pidfd: -1, exited: make(chan struct{}),
 	}
 	fd, err := unix.PidfdOpen(r.Pid, unix.PIDFD_NONBLOCK)
 	if err == nil {
 		st, statErr := readStat(r.Pid) // of the process that fd is of, as that is not reaped by then
 		if statErr == nil && st.start == r.StartTime && a.isOurs(r.Pid) {
-			c.pidfd = os.NewFile(uintptr(fd), "pidfd")
 			a.host.mu.Lock()
 			a.host.children[r.Pid] = c
 			a.host.mu.Unlock()
-			a.host.waits.Go(c.wait)
+			c.watchBy(fd)
 			return c
 		}
 		_ = unix.Close(fd)
@@ -191,13 +190,9 @@ const (
 // askStatus asks the kernel how a process ended whose parent we are not: by its pidfd
 // once it was reaped (PIDFD_GET_INFO, since Linux 6.15), before that by its stat.
 func (c *child) askStatus() (status syscall.WaitStatus, known bool) {
-	raw, err := c.pidfd.SyscallConn()
-	if err != nil {
-		return 0, false
-	}
 	for range askStatusTimes {
 		var told error
-		err := raw.Control(func(fd uintptr) { status, known, told = pidfdStatus(fd) })
+		status, known, told = pidfdStatus(uintptr(c.pidfd)) //nolint:gosec // a descriptor
 		if known {
 			return status, true
 		}
@@ -205,7 +200,7 @@ func (c *child) askStatus() (status syscall.WaitStatus, known bool) {
 			if code, ok := zombieStatus(c.pid); ok {
 				return code, true
 			}
-		} else if errors.Join(err, told) != nil {
+		} else if told != nil {
 			return 0, false // an older kernel does not tell
 		}
 		time.Sleep(askStatusPause)

@@ -93,7 +93,7 @@ func (h *Host) runHook(
 	ended := newFamily(h, c).see(ctx)
 	_ = r.SetReadDeadline(time.Now().Add(hookDrain))
 	output = <-tail
-	exit := c.end()
+	exit := c.ending()
 	if ended == nil && exit.Known && exit.Code == 0 {
 		return output, nil
 	}

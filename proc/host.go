@@ -50,10 +50,12 @@ type Host struct {
 	heirloom *heirloom // nil: no keeper was left behind
 	heritage *heritage // nil: nothing was handed over
 	heirs    chan succession
-	forks    chan forkRequest
+	forker   *forker
+	births   sync.Mutex    // held while a child is born or orphans are reaped
 	served   chan struct{} // Serve has returned
 	hookNo   atomic.Uint64
-	waits    sync.WaitGroup // of the children's wait goroutines
+	closing  sync.Once
+	waits    sync.WaitGroup // of what ends of children have begun
 
 	mu       sync.Mutex
 	awaited  map[int]bool        // main processes that may be adopted: their ends are not for us to take yet
@@ -71,7 +73,6 @@ func OpenHost(o HostOptions) (*Host, error) {
 	h := &Host{
 		opts:     o,
 		groupID:  -1,
-		forks:    make(chan forkRequest),
 		heirs:    make(chan succession),
 		awaited:  map[int]bool{},
 		served:   make(chan struct{}),
@@ -126,6 +127,9 @@ func (h *Host) open() (err error) {
 		return fmt.Errorf("cannot become the reaper of orphans: %w", err)
 	}
 	if h.poller, err = newPoller(); err != nil {
+		return err
+	}
+	if h.forker, err = newForker(h); err != nil {
 		return err
 	}
 	h.findGroup()
@@ -204,16 +208,20 @@ func (h *Host) Lookup(service string) *Process {
 
 // Close gives the runtime directory back and ends every goroutine of h, after Serve
 // has returned. Processes that still run are left to themselves.
-func (h *Host) Close() error {
-	h.keeper.end()
-	h.mu.Lock()
-	alive := slices.Collect(maps.Values(h.children))
-	h.mu.Unlock()
-	for _, c := range alive {
-		_ = c.pidfd.Close() // ends its wait, which takes h.mu
-	}
-	h.waits.Wait()
-	return h.closeFiles()
+func (h *Host) Close() (err error) {
+	h.closing.Do(func() {
+		h.keeper.end()
+		stopped := h.poller.stop() // wakes nobody from here on
+		h.waits.Wait()
+		h.mu.Lock()
+		alive := slices.Collect(maps.Values(h.children))
+		h.mu.Unlock()
+		for _, c := range alive {
+			c.drop()
+		}
+		err = errors.Join(stopped, h.closeFiles())
+	})
+	return err
 }
 
 func (h *Host) closeFiles() error {
@@ -230,6 +238,9 @@ func (h *Host) closeFiles() error {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}
+	}
+	if h.forker != nil {
+		h.forker.close()
 	}
 	if h.poller != nil {
 		errs = append(errs, h.poller.close())

@@ -258,11 +258,16 @@ func (p *poller) run() {
 	}
 }
 
-// close ends the thread. No output may be read after it.
-func (p *poller) close() error {
+// stop ends the thread: nobody is woken any more.
+func (p *poller) stop() error {
 	_, err := unix.Write(p.end, binary.NativeEndian.AppendUint64(nil, 1))
 	<-p.ended
-	return errors.Join(err, unix.Close(p.end), unix.Close(p.epoll))
+	return os.NewSyscallError("write", err)
+}
+
+// close ends the thread and gives all back. No output may be read after it.
+func (p *poller) close() error {
+	return errors.Join(p.stop(), unix.Close(p.end), unix.Close(p.epoll))
 }
 
 // pipeSize absorbs pauses of the reader; more gains nothing.

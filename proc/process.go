@@ -95,7 +95,7 @@ func (p *Process) outputOf(stream string) (*Output, *Intake) {
 func (p *Process) Exited() <-chan struct{} { return p.main.exited }
 
 // Exit returns how the main process ended; before Exited it is not known.
-func (p *Process) Exit() Exit { return p.main.end() }
+func (p *Process) Exit() Exit { return p.main.ending() }
 
 // Counters returns what the kernel has counted of the incarnation; after Release, the
 // last that was counted.

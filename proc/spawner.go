@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,28 +16,25 @@ import (
 // reapDelay gathers the ends of orphans, so that a thousand at once are one walk.
 const reapDelay = 100 * time.Millisecond
 
+// lookAgain is when a child is looked at that the poller does not tell of.
+const lookAgain = time.Second
+
 var errNotServed = errors.New("no process can be started any more: bhnode ends")
 
-// forkRequest asks the Serve loop for one process.
-type forkRequest struct {
-	path  string
-	argv  []string
-	attr  *syscall.ProcAttr
-	mark  identity
-	group *group
-	reply chan forkReply
-}
-
-type forkReply struct {
-	child *child
-	err   error
-}
-
 // Serve makes every fork and reaps orphans until ctx ends. The caller must have locked
-// its goroutine to the main thread: the kernel takes the end of the thread that forked
-// for the death of the parent. It is called once.
+// its goroutine to the main thread, which those are to be children of that die with bhnode:
+// the kernel takes the end of the thread that forked for the death of the parent. It is
+// called once.
 func (h *Host) Serve(ctx context.Context) {
 	defer close(h.served)
+	requests := h.forker.requests
+	if !h.opts.KillOnDeath {
+		over, err := h.forker.start(ctx)
+		defer func() { <-over }()
+		if err == nil {
+			requests = nil
+		}
+	}
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGCHLD)
 	defer signal.Stop(ended)
@@ -45,9 +43,8 @@ func (h *Host) Serve(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case r := <-h.forks:
-			c, err := h.fork(r)
-			r.reply <- forkReply{c, err}
+		case r := <-requests:
+			h.forker.serve(r)
 		case s := <-h.heirs:
 			s.reply <- h.become(s)
 		case <-ended:
@@ -61,61 +58,11 @@ func (h *Host) Serve(ctx context.Context) {
 	}
 }
 
-// spawn has a process forked by the Serve loop.
-func (h *Host) spawn(ctx context.Context, r forkRequest) (*child, error) {
-	r.reply = make(chan forkReply, 1)
-	select {
-	case h.forks <- r:
-	case <-h.served:
-		return nil, errNotServed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	reply := <-r.reply
-	return reply.child, reply.err
-}
-
-// fork runs in the Serve loop: between the fork and the entry into children no other
-// goroutine may take the process for an orphan and reap it.
-func (h *Host) fork(r forkRequest) (*child, error) {
-	fd := -1
-	r.attr.Sys.PidFD = &fd
-	pid, err := syscall.ForkExec(r.path, r.argv, r.attr)
-	if err != nil {
-		return nil, err
-	}
-	now := time.Now()
-	if fd < 0 {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-		_, _ = syscall.Wait4(pid, nil, 0, nil)
-		return nil, fmt.Errorf("the kernel gives no pidfd: %w", errors.ErrUnsupported)
-	}
-	if err := unix.SetNonblock(fd, true); err != nil { // has the poller wait for it
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-		_, _ = syscall.Wait4(pid, nil, 0, nil)
-		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
-	}
-	st, err := readStat(pid)
-	if err != nil {
-		st.start = 0 // known by its pidfd all the same
-	}
-	c := &child{
-		host: h, pid: pid, start: st.start, mark: r.mark, group: r.group, started: now,
-		pidfd: os.NewFile(uintptr(fd), "pidfd"), exited: make(chan struct{}),
-	}
-	h.mu.Lock()
-	h.children[pid] = c
-	if r.mark.hook != "" {
-		h.hooks[c] = struct{}{}
-	}
-	h.mu.Unlock()
-	h.waits.Go(c.wait)
-	return c, nil
-}
-
-// reap takes the status of every child that ended and is nobody's. It runs in the
-// Serve loop, so no registered child can appear between the look and the wait.
+// reap takes the status of every child that ended and is nobody's. No child may be born
+// between the look and the wait.
 func (h *Host) reap() {
+	h.births.Lock()
+	defer h.births.Unlock()
 	for _, pid := range h.strays() {
 		h.mu.Lock() // see strays
 		_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
@@ -137,37 +84,69 @@ type child struct {
 	mark    identity
 	group   *group // nil: none
 	started time.Time
-	pidfd   *os.File
 	adopted bool          // a bhnode before us forked it, so we may not be its parent
 	exited  chan struct{} // closed when exit is valid
 	exit    Exit
 	after   []func() // to be called then; under the host's lock
+
+	mu    sync.Mutex
+	pidfd int // -1: none yet, or any more
 }
 
-// wait reaps the child when it ends, waiting in the poller. Closing the pidfd ends the wait.
-func (c *child) wait() {
-	defer func() { _ = c.pidfd.Close() }()
-	raw, err := c.pidfd.SyscallConn()
+// watch has a child that was just forked reaped when it ends.
+func (c *child) watch() error {
+	fd, err := unix.PidfdOpen(c.pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
+		_ = syscall.Kill(c.pid, syscall.SIGKILL)
+		_, _ = syscall.Wait4(c.pid, nil, 0, nil)
+		c.forget()
+		return fmt.Errorf("the kernel gives no pidfd: %w", err)
+	}
+	if st, err := readStat(c.pid); err == nil { // else known by its pidfd all the same
+		c.start = st.start
+	}
+	c.watchBy(fd)
+	return nil
+}
+
+// watchBy takes over a pidfd, by which the child is woken once it has ended.
+func (c *child) watchBy(fd int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pidfd = fd
+	const events = unix.EPOLLIN | unix.EPOLLONESHOT
+	if c.host.poller.add(fd, c, events) != nil { // the user watches too much: looked at instead
+		time.AfterFunc(lookAgain, c.wake)
+	}
+}
+
+func (c *child) forget() {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	delete(c.host.children, c.pid)
+	delete(c.host.hooks, c)
+}
+
+// drop closes the pidfd.
+func (c *child) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pidfd >= 0 {
+		c.host.poller.remove(c.pidfd)
+		_ = unix.Close(c.pidfd)
+		c.pidfd = -1
+	}
+}
+
+func (c *child) wake() { c.host.waits.Go(c.end) }
+
+// end takes the status of the child, which has ended.
+func (c *child) end() {
+	status, known, over := c.take()
+	if !over {
 		return
 	}
-	var status syscall.WaitStatus
-	known := false
-	err = raw.Read(func(fd uintptr) bool {
-		c.host.mu.Lock() // what is registered was not reaped, so its pid is no other's
-		defer c.host.mu.Unlock()
-		pid, err := syscall.Wait4(c.pid, &status, syscall.WNOHANG, nil)
-		if pid == 0 && err == nil || c.adopted && errors.Is(err, unix.ECHILD) && !hasExited(int(fd)) {
-			return false
-		}
-		known = err == nil
-		delete(c.host.children, c.pid)
-		delete(c.host.hooks, c)
-		return true
-	})
-	if err != nil {
-		return
-	}
+	defer c.drop()
 	c.exit = Exit{At: time.Now()}
 	if !known && c.adopted {
 		status, known = c.askStatus()
@@ -185,6 +164,20 @@ func (c *child) wait() {
 	}
 }
 
+// take reaps the child; if it is not over after all, it is looked at again.
+func (c *child) take() (status syscall.WaitStatus, known, over bool) {
+	c.host.mu.Lock() // what is registered was not reaped, so its pid is no other's
+	defer c.host.mu.Unlock()
+	pid, err := syscall.Wait4(c.pid, &status, syscall.WNOHANG, nil)
+	if pid == 0 && err == nil || c.adopted && errors.Is(err, unix.ECHILD) && !hasExited(c.pidfd) {
+		time.AfterFunc(lookAgain, c.wake)
+		return 0, false, false
+	}
+	delete(c.host.children, c.pid)
+	delete(c.host.hooks, c)
+	return status, err == nil, true
+}
+
 // onExit has f called when the child has ended.
 func (c *child) onExit(f func()) {
 	c.host.mu.Lock()
@@ -197,8 +190,8 @@ func (c *child) onExit(f func()) {
 	}
 }
 
-// end returns how the child ended, nothing known while it has not.
-func (c *child) end() Exit {
+// ending returns how the child ended, nothing known while it has not.
+func (c *child) ending() Exit {
 	select {
 	case <-c.exited:
 		return c.exit
@@ -209,16 +202,14 @@ func (c *child) end() Exit {
 
 // signal signals the child by its pidfd.
 func (c *child) signal(sig syscall.Signal) error {
-	raw, err := c.pidfd.SyscallConn()
-	if err != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pidfd < 0 { // it was reaped
 		return ErrProcessDone
 	}
-	var sent error
-	if err := raw.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
-		return ErrProcessDone // closed: it was reaped
-	}
-	if errors.Is(sent, unix.ESRCH) {
+	err := unix.PidfdSendSignal(c.pidfd, sig, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
 		return ErrProcessDone
 	}
-	return os.NewSyscallError("pidfd_send_signal", sent)
+	return os.NewSyscallError("pidfd_send_signal", err)
 }

@@ -1,0 +1,226 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// forkRequest asks for one process.
+type forkRequest struct {
+	path  string
+	argv  []string
+	attr  *syscall.ProcAttr
+	mark  identity
+	group *group
+	reply chan forkReply
+}
+
+type forkReply struct {
+	child *child
+	err   error
+}
+
+// descriptors are those that the child gets, and after them the group that it is born into.
+func (r *forkRequest) descriptors() []int {
+	var fds []int
+	for _, fd := range r.attr.Files {
+		fds = append(fds, int(fd)) //nolint:gosec // a descriptor
+	}
+	if r.attr.Sys.UseCgroupFD {
+		fds = append(fds, r.attr.Sys.CgroupFD)
+	}
+	return fds
+}
+
+// rename puts other numbers of the same descriptors in their place.
+func (r *forkRequest) rename(fds []int) {
+	for i := range r.attr.Files {
+		r.attr.Files[i] = uintptr(fds[i])
+	}
+	if r.attr.Sys.UseCgroupFD {
+		r.attr.Sys.CgroupFD = fds[len(fds)-1]
+	}
+}
+
+// forker makes the processes of a host. A fork copies the descriptors of its thread and an
+// exec closes them one by one, which at a thousand services takes longer than all else of a
+// start; so it has a thread with a table of its own (close_range(2), CLOSE_RANGE_UNSHARE) that
+// holds next to nothing. What a child is to have reaches it by a socket (unix(7), SCM_RIGHTS).
+type forker struct {
+	host     *Host
+	requests chan forkRequest
+	turn     chan struct{} // of who has sent descriptors and not yet the request
+	socket   [2]int        // in both tables under the same numbers
+}
+
+func newForker(h *Host) (*forker, error) {
+	f := &forker{host: h, requests: make(chan forkRequest), turn: make(chan struct{}, 1)}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	f.socket = pair
+	return f, nil
+}
+
+func (f *forker) close() { closeAll(f.socket[:]) }
+
+// ask has a process forked.
+func (f *forker) ask(ctx context.Context, r forkRequest) (*child, error) {
+	r.reply = make(chan forkReply, 1)
+	select {
+	case f.turn <- struct{}{}:
+	case <-f.host.served:
+		return nil, errNotServed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	err := f.hand(ctx, r)
+	<-f.turn
+	if err != nil {
+		return nil, err
+	}
+	reply := <-r.reply
+	if reply.err != nil {
+		return nil, reply.err
+	}
+	return reply.child, reply.child.watch()
+}
+
+// hand hands a request over.
+func (f *forker) hand(ctx context.Context, r forkRequest) error {
+	fds := r.descriptors()
+	if err := unix.Sendmsg(f.socket[0], []byte{0}, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL); err != nil {
+		return fmt.Errorf("cannot hand descriptors to the thread that forks: %w", err)
+	}
+	var err error
+	select {
+	case f.requests <- r:
+		return nil
+	case <-f.host.served:
+		err = errNotServed
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	back, receiveErr := f.receive(len(fds))
+	closeAll(back)
+	return errors.Join(err, receiveErr)
+}
+
+// receive takes over what ask has sent.
+func (f *forker) receive(n int) ([]int, error) {
+	text, control := make([]byte, 1), make([]byte, unix.CmsgSpace(n*4))
+	_, m, _, _, err := unix.Recvmsg(f.socket[1], text, control, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("recvmsg", err)
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:m])
+	if err != nil || len(messages) == 0 {
+		return nil, errors.Join(err, unix.ENOMSG)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err == nil && len(fds) != n { // there was no room for more
+		closeAll(fds)
+		err = unix.EMFILE
+	}
+	return fds, err
+}
+
+// run forks until ctx ends. The caller has locked its goroutine to its thread.
+func (f *forker) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-f.requests:
+			f.serve(r)
+		}
+	}
+}
+
+func (f *forker) serve(r forkRequest) {
+	c, err := f.fork(r)
+	r.reply <- forkReply{c, err}
+}
+
+// fork forks. Between that and the entry into children nobody may take the process for an
+// orphan and reap it.
+func (f *forker) fork(r forkRequest) (*child, error) {
+	fds, err := f.receive(len(r.descriptors()))
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(fds)
+	r.rename(fds)
+	h := f.host
+	h.births.Lock()
+	defer h.births.Unlock()
+	pid, err := syscall.ForkExec(r.path, r.argv, r.attr)
+	if err != nil {
+		return nil, err
+	}
+	c := &child{
+		host: h, pid: pid, pidfd: -1, mark: r.mark, group: r.group, started: time.Now(), exited: make(chan struct{}),
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.children[pid] = c
+	if r.mark.hook != "" {
+		h.hooks[c] = struct{}{}
+	}
+	return c, nil
+}
+
+// start runs it on a thread of its own until ctx ends; it returns when that is ready. The
+// error is why there is none.
+func (f *forker) start(ctx context.Context) (ended <-chan struct{}, err error) {
+	over, ready := make(chan struct{}), make(chan error)
+	go func() {
+		defer close(over)
+		runtime.LockOSThread() // for good: the thread ends with this goroutine
+		err := f.standAlone()
+		ready <- err
+		if err == nil {
+			f.run(ctx)
+		}
+	}()
+	return over, <-ready
+}
+
+// standAlone gives this thread a table of descriptors of its own, with the sockets, the
+// standard ones, and those by which Go's scheduler waits and wakes, which may run anywhere.
+func (f *forker) standAlone() error {
+	keep := []int{0, 1, 2, f.socket[0], f.socket[1]}
+	names, err := readNames("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		to, err := os.Readlink("/proc/self/fd/" + name)
+		fd, numberErr := strconv.Atoi(name)
+		if err == nil && numberErr == nil && (to == "anon_inode:[eventpoll]" || to == "anon_inode:[eventfd]") {
+			keep = append(keep, fd)
+		}
+	}
+	slices.Sort(keep)
+	last := keep[len(keep)-1]
+	if err := unix.CloseRange(uint(last+1), math.MaxUint32, unix.CLOSE_RANGE_UNSHARE); err != nil { //nolint:gosec // positive
+		return os.NewSyscallError("close_range", err)
+	}
+	for i := range keep[1:] {
+		if from, to := keep[i]+1, keep[i+1]-1; from <= to {
+			_ = unix.CloseRange(uint(from), uint(to), 0) //nolint:gosec // positive
+		}
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package proc
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// descriptorsOf counts the descriptors of each thread.
+func descriptorsOf(t *testing.T) map[string]int {
+	t.Helper()
+	threads, err := readNames("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for _, id := range threads {
+		if fds, err := readNames("/proc/self/task/" + id + "/fd"); err == nil { // else it has ended
+			counts[id] = len(fds)
+		}
+	}
+	return counts
+}
+
+// TestTheThreadThatForksHoldsNextToNothing counts what each fork copies and each exec closes,
+// and that nothing gathers there.
+func TestTheThreadThatForksHoldsNextToNothing(t *testing.T) {
+	for range 300 {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() })
+	}
+	h := newHost(t)
+	for i := range 20 {
+		s := childSpec("wait", "")
+		s.Name = "svc" + strconv.Itoa(i)
+		startReady(t, h, s)
+	}
+	const few = 20
+	least := 300
+	for _, n := range descriptorsOf(t) {
+		least = min(least, n)
+	}
+	if least > few {
+		t.Errorf("the thread that forks has %d descriptors, at most %d wanted", least, few)
+	}
+}
+
+// TestGoRunsOnAThreadWithItsOwnDescriptors has the runtime do there what it does on any thread:
+// collect garbage, which polls, and wake the thread that waits for timers.
+func TestGoRunsOnAThreadWithItsOwnDescriptors(t *testing.T) {
+	f, err := newForker(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := f.standAlone()
+		for range 50 {
+			runtime.GC()
+			woken := make(chan struct{})
+			time.AfterFunc(time.Microsecond, func() { close(woken) })
+			<-woken
+		}
+		if names, err := readNames("/proc/thread-self/fd"); err != nil || len(names) > 20 {
+			t.Errorf("descriptors %v, %v", names, err)
+		}
+		if own, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+			t.Error(err)
+		} else if _, err := os.Stat("/proc/self/fd/" + strconv.Itoa(own)); err == nil && own > 20 {
+			t.Errorf("descriptor %d is everybody's", own)
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
