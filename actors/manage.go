@@ -29,7 +29,7 @@ func (n *Node) introduce(ctx context.Context, services []Service) ([]*service, e
 	defer n.adding.Unlock()
 	made := make([]*service, len(services))
 	for i := range services {
-		s, err := n.newService(&services[i])
+		s, err := n.newService(&services[i], nil)
 		if err != nil {
 			return nil, err
 		}

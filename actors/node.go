@@ -110,9 +110,13 @@ func newContext(cfg Config, backend Backend) (*nodeContext, error) {
 	n.measure()
 	err := n.openJournal()
 	services := make([]*service, len(n.cfg.Services))
+	var there *logstore.Listing
+	if n.cfg.Logs.Dir != "" {
+		there = logstore.List(n.cfg.Logs.Dir)
+	}
 	for i := range n.cfg.Services {
 		if err == nil {
-			services[i], err = n.newService(&n.cfg.Services[i])
+			services[i], err = n.newService(&n.cfg.Services[i], there)
 		}
 	}
 	if err != nil {
@@ -122,8 +126,9 @@ func newContext(cfg Config, backend Backend) (*nodeContext, error) {
 	return n, nil
 }
 
-// newService opens the log of a service, unless it is open already.
-func (n *nodeContext) newService(of *Service) (*service, error) {
+// newService opens the log of a service, unless it is open already. there is what the
+// directory of the logs holds, nil: it is to be looked at.
+func (n *nodeContext) newService(of *Service, there *logstore.Listing) (*service, error) {
 	name := of.Spec.Name
 	s := &service{
 		Service: of, log: n.log.With().Str("service", name).Logger(),
@@ -141,6 +146,7 @@ func (n *nodeContext) newService(of *Service) (*service, error) {
 	var store *logstore.Store
 	if n.cfg.Logs.Dir != "" && of.Enabled {
 		options := n.cfg.Logs.options(name)
+		options.Listing = there
 		in, err := n.backend.Intake(name)
 		if err != nil {
 			s.log.Warn().Err(err).Msg("a bhnode that is killed may lose lines of it")

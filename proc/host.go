@@ -239,6 +239,9 @@ func (h *Host) closeFiles() error {
 			errs = append(errs, f.Close())
 		}
 	}
+	if h.state != nil {
+		errs = append(errs, h.state.Close())
+	}
 	if h.forker != nil {
 		h.forker.close()
 	}

@@ -111,10 +111,10 @@ func TestRuntimeDirKeepsAForeignMode(t *testing.T) {
 
 func TestDamagedFilesAreSetAside(t *testing.T) {
 	dir := filepath.Join(shortDir(t), "run")
-	if err := os.MkdirAll(filepath.Join(dir, "state", "services"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"instance", filepath.Join("state", "services", "x.json")} {
+	for _, name := range []string{"instance", filepath.Join("state", "records")} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("garbage"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +128,7 @@ func TestDamagedFilesAreSetAside(t *testing.T) {
 	if len(h.instance) != 32 {
 		t.Errorf("instance %q", h.instance)
 	}
-	for _, want := range []string{"damaged state was set aside", "x.json"} {
+	for _, want := range []string{"damaged state was set aside", "state/records"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("%q is not logged:\n%s", want, log.String())
 		}

@@ -23,6 +23,7 @@ type Options struct {
 	MaxFiles     int    // how many files are kept, the growing one included, at least 1
 	Compress     bool   // all but the newest rotated file
 	Keeper       Keeper // nil: nobody
+	Listing      *Listing // of Dir, just now; nil: not known
 }
 
 // Keeper knows what is in a log and what is not, however bhnode ends. Files are known by
@@ -37,11 +38,16 @@ type Keeper interface {
 	Where() (file uint64, size int64, seq uint64, known bool)
 }
 
+const (
+	logSuffix = ".log"
+	seqSuffix = ".seq"
+)
+
 // path returns the file that grows.
-func (o *Options) path() string { return filepath.Join(o.Dir, o.Service+".log") }
+func (o *Options) path() string { return filepath.Join(o.Dir, o.Service+logSuffix) }
 
 // seqPath returns the file that keeps the last number of a raw log.
-func (o *Options) seqPath() string { return filepath.Join(o.Dir, o.Service+".seq") }
+func (o *Options) seqPath() string { return filepath.Join(o.Dir, o.Service+seqSuffix) }
 
 // Store appends to one service's log. Its methods may be called from any goroutine.
 type Store struct {
@@ -74,6 +80,10 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("cannot keep %d files of %d bytes", o.MaxFiles, o.MaxSize)
 	}
 	s := &Store{o: o, closing: make(chan struct{})}
+	s.o.Listing = nil // it grows old
+	if o.Listing.lacks(o.Service) {
+		return s, nil
+	}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot open the log of %s: %w", o.Service, err), s.closeFiles())
 	}

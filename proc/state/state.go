@@ -1,23 +1,17 @@
 // Package state keeps on disk what the next bhnode must know: the process of each
-// service, the last incarnation of each, and the holds. Every file is small JSON,
-// 0600. The holds are replaced as a whole and survive a power cut. A record, which
-// means nothing after a reboot, is overwritten where it is, by one write of one page,
-// which no SIGKILL can tear: a rename costs forty times as much on ext4, three times a
-// restart.
+// service, the last incarnation of each, and the holds. Every file is JSON, 0600. The holds
+// are replaced as a whole and survive a power cut; records mean nothing after a reboot.
 package state
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -25,15 +19,11 @@ import (
 // version is that of the file format; a file of another one is set aside.
 const version = 1
 
-// pageSize is the least that memory pages have; a record is far smaller.
-const pageSize = 4096
-
 const (
-	holdsFile = "holds.json"
-	recordDir = "services"
-	suffix    = ".json"
-	temporary = ".tmp"
-	corrupt   = ".corrupt"
+	holdsFile   = "holds.json"
+	recordsFile = "records"
+	temporary   = ".tmp"
+	corrupt     = ".corrupt"
 )
 
 // Record says which process is the main one of an incarnation, and how to stop it.
@@ -85,6 +75,7 @@ type holds struct {
 // else may.
 type Store struct {
 	dir     string
+	records *records
 	damaged []string
 
 	mu    sync.Mutex
@@ -92,42 +83,33 @@ type Store struct {
 	holds map[string]Hold
 }
 
-// Open reads the state in dir, which it makes if need be (0700). A file that cannot
-// be understood is renamed to FILE.corrupt and named by Damaged.
+// Open reads the state in dir, which it makes if need be (0700). What cannot be understood
+// is kept in FILE.corrupt, and FILE named by Damaged.
 func Open(dir string) (*Store, error) {
 	s := &Store{dir: dir, files: map[string]file{}, holds: map[string]Hold{}}
-	if err := os.MkdirAll(filepath.Join(dir, recordDir), 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the state directory: %w", err)
 	}
-	entries, err := os.ReadDir(filepath.Join(dir, recordDir))
+	path := filepath.Join(dir, recordsFile)
+	r, found, damaged, err := openRecords(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the state: %w", err)
 	}
-	for _, e := range entries {
-		if err := s.load(e.Name()); err != nil {
-			return nil, fmt.Errorf("cannot read the state: %w", err)
-		}
-	}
-	return s, s.loadHolds()
-}
-
-func (s *Store) load(name string) error {
-	path := filepath.Join(s.dir, recordDir, name)
-	switch {
-	case strings.HasSuffix(name, temporary):
-		return os.Remove(path)
-	case !strings.HasSuffix(name, suffix):
-		return nil
-	}
-	var f file
-	ok, err := s.read(path, &f, func() bool {
-		return f.Version == version && f.Service != "" && base(f.Service) == name
-	})
-	if ok {
+	s.records = r
+	for _, f := range found {
 		s.files[f.Service] = f
 	}
-	return err
+	if damaged {
+		s.damaged = append(s.damaged, path)
+	}
+	if err := s.loadHolds(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
+
+// Close gives the files back; the state stays.
+func (s *Store) Close() error { return s.records.file.Close() }
 
 func (s *Store) loadHolds() error {
 	var h holds
@@ -178,16 +160,12 @@ func (s *Store) Delete(service string) error {
 
 func (s *Store) put(f file) error {
 	s.mu.Lock()
-	_, there := s.files[f.Service]
 	s.files[f.Service] = f
 	s.mu.Unlock()
-	path := filepath.Join(s.dir, recordDir, base(f.Service))
-	if there {
-		if err := overwrite(path, f); err == nil {
-			return nil
-		}
+	if err := s.records.put(f); err != nil {
+		return fmt.Errorf("cannot write the state: the record of %s: %w", f.Service, err)
 	}
-	return replace(path, f, false)
+	return nil
 }
 
 // Get returns the incarnation of a service that was recorded and not deleted.
@@ -237,42 +215,14 @@ func (s *Store) SetHolds(h map[string]Hold) error {
 		s.holds = map[string]Hold{}
 	}
 	s.mu.Unlock()
-	return replace(filepath.Join(s.dir, holdsFile), holds{Version: version, Holds: h}, true)
+	return replace(filepath.Join(s.dir, holdsFile), holds{Version: version, Holds: h})
 }
 
-// base returns the file name of a service's record; a name may hold any character.
-func base(service string) string { return url.PathEscape(service) + suffix }
-
-// encode returns v as JSON, filled up to a page.
-func encode(v any) ([]byte, error) {
+// replace writes v beside path and renames it there; that survives a power cut.
+func replace(path string, v any) error {
 	data, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	fill := max(0, pageSize-len(data)-1)
-	return append(append(data, bytes.Repeat([]byte{' '}, fill)...), '\n'), nil
-}
-
-// overwrite puts v in the place of a file of one page.
-func overwrite(path string, v any) error {
-	data, err := encode(v)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(data, 0)
-	written()
-	return errors.Join(err, f.Close())
-}
-
-// replace writes v beside path and renames it there.
-func replace(path string, v any, durable bool) error {
-	data, err := encode(v)
 	if err == nil {
-		err = write(path+temporary, data, durable)
+		err = write(path+temporary, append(data, '\n'), true)
 		written()
 	}
 	if err == nil {

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -96,41 +98,44 @@ func TestDamagedFilesAreSetAside(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	must(t, s.Put(Record{Service: "good", Incarnation: 1}))
-	bad := map[string]string{
-		"services/torn.json":    `{"version":1,"life":true,"serv`,
-		"services/empty.json":   "",
-		"services/newer.json":   `{"version":2,"service":"newer"}`,
-		"services/foreign.json": `{"version":1,"life":true,"service":"good","incarnation":5}`,
-		"holds.json":            `{"version":1,"holds":{"a":7}}`,
+	path := filepath.Join(dir, recordsFile)
+	data, err := os.ReadFile(path)
+	must(t, err)
+	bad := []string{
+		`{"version":1,"life":true,"serv`,
+		"",
+		`{"version":2,"service":"newer"}`,
+		`{"version":1,"life":true,"service":"good","incarnation":5}`,
 	}
-	for name, content := range bad {
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+	for _, text := range bad {
+		data = append(data, text...)
+		data = append(data, make([]byte, pageSize-len(text))...)
 	}
-	must(t, os.WriteFile(filepath.Join(dir, "services", "good.json.tmp"), []byte("half"), 0o600))
+	data = append(data, "half a page"...)
+	must(t, os.WriteFile(path, data, 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, holdsFile), []byte(`{"version":1,"holds":{"a":7}}`), 0o600))
 	s = open(t, dir)
-	if got := len(s.Damaged()); got != len(bad) {
-		t.Errorf("damaged: %v", s.Damaged())
+	if diff := cmp.Diff([]string{path, filepath.Join(dir, holdsFile)}, s.Damaged()); diff != "" {
+		t.Errorf("damaged (-want +got):\n%s", diff)
 	}
-	for name := range bad {
-		if _, err := os.Stat(filepath.Join(dir, name+".corrupt")); err != nil {
-			t.Error(err)
+	if aside, err := os.ReadFile(path + corrupt); err != nil || !bytes.Equal(aside, data) {
+		t.Errorf("what was there is not kept: %v", err)
+	}
+	must(t, s.Put(Record{Service: "next", Incarnation: 2})) // in one of their places
+	for _, st := range []*Store{s, open(t, dir)} {
+		if diff := cmp.Diff([]Record{{Service: "good", Incarnation: 1}, {Service: "next", Incarnation: 2}}, st.All()); diff != "" {
+			t.Errorf("records (-want +got):\n%s", diff)
 		}
-	}
-	if diff := cmp.Diff([]Record{{Service: "good", Incarnation: 1}}, s.All()); diff != "" {
-		t.Errorf("records (-want +got):\n%s", diff)
 	}
 	if got := open(t, dir).Damaged(); len(got) != 0 {
 		t.Errorf("damaged once more: %v", got)
-	}
-	names, err := filepath.Glob(filepath.Join(dir, "services", "*.tmp"))
-	if err != nil || len(names) != 0 {
-		t.Errorf("half-written files stay: %v, %v", names, err)
 	}
 }
 
 func TestAFullDiskIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
+	must(t, s.Close())
 	must(t, os.RemoveAll(dir))
 	for _, err := range []error{s.Put(Record{Service: "x", Incarnation: 1}), s.SetHolds(nil)} {
 		if err == nil || !strings.Contains(err.Error(), "cannot write the state") {
@@ -139,6 +144,10 @@ func TestAFullDiskIsAnError(t *testing.T) {
 	}
 	if got := s.LastIncarnations()["x"]; got != 1 {
 		t.Errorf("last incarnation %d: what is known should not depend on the disk", got)
+	}
+	long := Record{Service: "x", Socket: strings.Repeat("s", pageSize)}
+	if err := open(t, dir).Put(long); !errors.Is(err, errTooLong) {
+		t.Errorf("a record of more than a page: %v", err)
 	}
 	if _, err := Open("/dev/null/state"); err == nil {
 		t.Error("opened below a file")

@@ -38,7 +38,7 @@ func TestWhatADeadBhnodeLeftIsStoppedBeforeTheFirstStart(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string][]string{
 		"recorded":           {"run/state/base.*"},
-		"without its record": {"run/state/base.*", "run/state/services/*"},
+		"without its record": {"run/state/base.*", "run/state/records"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
