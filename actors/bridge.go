@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -108,20 +107,10 @@ func inboxOf(c actor.Context) inbox { return inbox{c.Self(), c.ActorSystem().Roo
 // actor, nothing for nil. A panic in it is one of the actor.
 func (in inbox) await(work func() any) {
 	go func() {
-		growStack()
 		if m := caught(work); m != nil {
 			in.root.Send(in.self, m)
 		}
 	}()
-}
-
-// growStack makes room on the stack of a new goroutine: else it is copied three times while
-// calls are nested ever deeper, with all that is on it by then.
-//
-//go:noinline
-func growStack() {
-	var room [12 << 10]byte
-	runtime.KeepAlive(&room)
 }
 
 // broken is what work that has panicked sends: the actor panics when it comes.
