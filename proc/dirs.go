@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -66,8 +68,8 @@ func (o ownership) keep(path string) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Mkdir(path, 0o700); err != nil {
-		return err
+	if err := unix.Mkdir(path, 0o700); err != nil {
+		return &os.PathError{Op: "mkdir", Path: path, Err: err}
 	}
 	return o.give(path)
 }
@@ -95,26 +97,29 @@ func (o ownership) make(path string) error {
 }
 
 // give sets the mode and owner of a directory, never those of what a link points to.
-func (o ownership) give(path string) error {
-	dir, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+func (o ownership) give(path string) (err error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer func() { _ = dir.Close() }()
-	info, err := dir.Stat()
-	if err != nil {
-		return err
+	defer func() { _ = unix.Close(fd) }()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || int(st.Uid) != o.uid || int(st.Gid) != o.gid {
-		if err := dir.Chown(o.uid, o.gid); err != nil {
-			return err
+	if int(st.Uid) != o.uid || int(st.Gid) != o.gid {
+		if err := unix.Fchown(fd, o.uid, o.gid); err != nil {
+			return &os.PathError{Op: "chown", Path: path, Err: err}
 		}
 	}
-	if info.Mode().Perm() == 0o750 {
+	const mode, all = 0o750, 0o777
+	if st.Mode&all == mode {
 		return nil
 	}
-	return dir.Chmod(0o750)
+	if err := unix.Fchmod(fd, mode); err != nil {
+		return &os.PathError{Op: "chmod", Path: path, Err: err}
+	}
+	return nil
 }
 
 // writeConfig puts the rendered config in its place. The directory is the service's

@@ -165,12 +165,16 @@ func (f *forker) fork(r forkRequest) (*child, error) {
 	h := f.host
 	h.births.Lock()
 	defer h.births.Unlock()
+	before := ticksSinceBoot()
 	pid, err := syscall.ForkExec(r.path, r.argv, r.attr)
 	if err != nil {
 		return nil, err
 	}
 	c := &child{
 		host: h, pid: pid, pidfd: -1, mark: r.mark, group: r.group, started: time.Now(), exited: make(chan struct{}),
+	}
+	if ticksSinceBoot() == before { // mostly, and then /proc need not be asked
+		c.start = before
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -179,6 +183,16 @@ func (f *forker) fork(r forkRequest) (*child, error) {
 		h.hooks[c] = struct{}{}
 	}
 	return c, nil
+}
+
+// ticksSinceBoot is what /proc/PID/stat would call the start of a process that is forked now;
+// 0: not known.
+func ticksSinceBoot() uint64 {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
+		return 0
+	}
+	return uint64(time.Duration(now.Nano()) / clockTick) //nolint:gosec // not negative
 }
 
 // start runs it on a thread of its own until ctx ends; it returns when that is ready. The

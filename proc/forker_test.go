@@ -84,3 +84,16 @@ func TestGoRunsOnAThreadWithItsOwnDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAStartIsKnownAsTheKernelTellsIt has processes started at any time within a tick.
+func TestAStartIsKnownAsTheKernelTellsIt(t *testing.T) {
+	h := newHost(t)
+	for i := range 50 {
+		s := childSpec("wait", "")
+		s.Name = "svc" + strconv.Itoa(i)
+		p := start(t, h, s)
+		if st, err := readStat(p.Pid()); err != nil || st.start != p.main.start {
+			t.Errorf("it started at %d, %v; known is %d", st.start, err, p.main.start)
+		}
+	}
+}

@@ -229,7 +229,7 @@ func removeGroups(dir string) error {
 // pidsBelow lists the processes of a group and of all groups below it.
 func pidsBelow(dir string) []int {
 	var pids []int
-	data, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) //nolint:gosec // of a group of ours; gone: nobody is in it
+	data, _ := readWhole(filepath.Join(dir, "cgroup.procs")) // gone: nobody is in it
 	for field := range strings.FieldsSeq(string(data)) {
 		if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
 			pids = append(pids, pid)
@@ -263,7 +263,7 @@ func readCount(dir, file, key string) uint64 {
 	if dir == "" {
 		return 0
 	}
-	data, _ := os.ReadFile(filepath.Join(dir, file)) // gone or never there: nothing is counted
+	data, _ := readWhole(filepath.Join(dir, file)) // gone or never there: nothing is counted
 	for line := range strings.Lines(string(data)) {
 		f := strings.Fields(line)
 		if len(f) == 2 && f[0] == key {

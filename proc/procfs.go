@@ -212,10 +212,12 @@ func readNames(path string) ([]string, error) {
 
 func procPath(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }
 
-// readProc reads a whole file of /proc, without the costs that os.ReadFile has for
-// files that may block.
-func readProc(pid int, name string) ([]byte, error) {
-	path := procPath(pid, name)
+// readProc reads a whole file of a process in /proc.
+func readProc(pid int, name string) ([]byte, error) { return readWhole(procPath(pid, name)) }
+
+// readWhole reads a whole file that the kernel makes up, without the costs that os.ReadFile
+// has for files that may block.
+func readWhole(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}

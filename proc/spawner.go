@@ -102,8 +102,10 @@ func (c *child) watch() error {
 		c.forget()
 		return fmt.Errorf("the kernel gives no pidfd: %w", err)
 	}
-	if st, err := readStat(c.pid); err == nil { // else known by its pidfd all the same
-		c.start = st.start
+	if c.start == 0 {
+		if st, err := readStat(c.pid); err == nil { // else known by its pidfd all the same
+			c.start = st.start
+		}
 	}
 	c.watchBy(fd)
 	return nil

@@ -6,10 +6,12 @@ import (
 )
 
 // What a node takes while it comes up is mostly kept, so that looking for what could be
-// freed meanwhile is in vain (GOGC); afterwards the rest goes back to the system.
+// freed meanwhile is in vain (GOGC), until it has taken that much; afterwards the rest goes
+// back to the system.
 const (
-	startingGC = 400
-	settledGC  = 100
+	startingGC    = -1
+	startingLimit = 256 << 20
+	settledGC     = 100
 )
 
 // growFreely lets memory grow until settle is called, once or more often, unless the user
@@ -18,9 +20,12 @@ func growFreely(getenv func(string) (string, bool)) (settle func()) {
 	if _, said := getenv("GOGC"); said {
 		return func() {}
 	}
+	limit := debug.SetMemoryLimit(-1)
 	debug.SetGCPercent(startingGC)
+	debug.SetMemoryLimit(min(limit, startingLimit))
 	return sync.OnceFunc(func() {
 		debug.SetGCPercent(settledGC)
+		debug.SetMemoryLimit(limit)
 		go debug.FreeOSMemory()
 	})
 }

@@ -36,6 +36,7 @@ const Most = 64
 const (
 	inodeSize   = 8
 	lookSeconds = 2
+	napTime     = 5_000_000 // nanoseconds
 	pollHangUp  = 0x10 // POLLHUP of poll(2), which is reported unasked
 )
 
@@ -64,19 +65,27 @@ func raiseLimit() {
 // keeper holds descriptors, by the inode of their pipe.
 type keeper struct{ held map[uint64]int }
 
-// serve does as it is told until bhnode is gone.
+// serve does as it is told until bhnode is gone. What waits in the socket is held already, so
+// after each look it naps: to be woken for each of a thousand starts would slow them down.
 func (k *keeper) serve() {
 	text := make([]byte, 1+Most*inodeSize)
 	control := make([]byte, syscall.CmsgSpace(Most*4))
+	flags := 0
 	for {
-		n, m, _, _, err := syscall.Recvmsg(Socket, text, control, syscall.MSG_CMSG_CLOEXEC)
-		if err == syscall.EINTR {
-			continue
-		}
-		if n <= 0 || err != nil {
+		n, m, _, _, err := syscall.Recvmsg(Socket, text, control, syscall.MSG_CMSG_CLOEXEC|flags)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			flags = 0
+		case n <= 0 || err != nil:
 			return
+		default:
+			if k.obey(text[:n], control[:m]); flags == 0 {
+				nap := syscall.Timespec{Nsec: napTime}
+				_ = syscall.Nanosleep(&nap, nil)
+			}
+			flags = syscall.MSG_DONTWAIT
 		}
-		k.obey(text[:n], control[:m])
 	}
 }
 
