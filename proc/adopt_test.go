@@ -156,10 +156,21 @@ func TestAServiceOfADeadNodeIsAdopted(t *testing.T) {
 	}
 }
 
+// leftGroups are those of incarnations. On cgroup v1 a group of each service stays beside them.
 func leftGroups(h *Host) (dirs []string) {
+	stays := ""
+	if b, ok := h.backend.(*groups1); ok {
+		stays = b.track
+	}
 	for _, base := range h.bases {
 		for _, name := range subgroups(base) {
-			dirs = append(dirs, filepath.Join(base, name))
+			dir := filepath.Join(base, name)
+			if base != stays {
+				dirs = append(dirs, dir)
+			}
+			for _, leaf := range subgroups(dir) {
+				dirs = append(dirs, filepath.Join(dir, leaf))
+			}
 		}
 	}
 	return dirs

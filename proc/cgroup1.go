@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -146,17 +147,33 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 		_ = writeGroup(dir, "blkio.bfq.weight", strconv.Itoa(min(l.IOWeight, bfqHighest))) // reported where it has no effect
 	}
 	if b.track != "" {
-		dir := filepath.Join(b.track, service)
-		leaf, err := makeLeaf(dir, incarnation)
+		leaf, err := freshLeaf(filepath.Join(b.track, service), incarnation)
 		if err != nil {
 			return nil, errors.Join(err, g.remove())
 		}
-		g.leaf, g.holders, g.enter = leaf, append(g.holders, dir), append(g.enter, leaf)
+		g.leaf, g.enter = leaf, append(g.enter, leaf)
 		g.frozen = b.frozen
 	}
 	g.count(dirs, l)
 	g.base = g.read()
 	return g, nil
+}
+
+// freshLeaf makes the leaf of an incarnation, a fresh one where a start has not given it back.
+// The directory of the service, which holds nobody, stays until bhnode ends: to make a group
+// and to remove it are the dearest steps of a restart.
+func freshLeaf(dir string, incarnation uint64) (string, error) {
+	leaf := leafOf(dir, incarnation)
+	err := os.Mkdir(leaf, 0o755) //nolint:gosec // as all of cgroupfs
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // the first one
+		err = os.MkdirAll(dir, 0o755) //nolint:gosec // as all of cgroupfs
+	case errors.Is(err, fs.ErrExist):
+		err = removeGroups(leaf)
+	default:
+		return leaf, err
+	}
+	return leaf, errors.Join(err, os.Mkdir(leaf, 0o755)) //nolint:gosec // as all of cgroupfs
 }
 
 func (b *groups1) find(service string, incarnation uint64, l Limits) *group {
@@ -169,7 +186,7 @@ func (b *groups1) find(service string, incarnation uint64, l Limits) *group {
 	}
 	if dir := filepath.Join(b.track, service); b.track != "" && isDir(leafOf(dir, incarnation)) {
 		g.leaf, g.frozen = leafOf(dir, incarnation), b.frozen
-		g.holders, g.enter = append(g.holders, dir), append(g.enter, g.leaf)
+		g.enter = append(g.enter, g.leaf)
 	}
 	g.count(dirs, l)
 	g.base = g.read()

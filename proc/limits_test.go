@@ -197,10 +197,8 @@ func TestThousandCyclesLeaveNothing(t *testing.T) {
 		cycle(n)
 	}
 	eventually(t, "descriptors are closed", func() bool { return openFDs(t) <= before })
-	for _, dir := range h.backend.bases() {
-		if found, _ := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs")); len(found) > 0 {
-			t.Errorf("groups are left: %v", found)
-		}
+	if dirs := leftGroups(h); len(dirs) > 0 {
+		t.Errorf("groups are left: %v", dirs)
 	}
 	eventually(t, "children are reaped", func() bool { return len(h.strays()) == 0 })
 }
