@@ -26,12 +26,20 @@ func init() { cmap.SHARD_COUNT = 1 } //nolint:gochecknoinits // before the first
 // newSystem makes an actor system that logs to log.
 func newSystem(log zerolog.Logger) *actor.ActorSystem {
 	logger := slog.New(zerolog.NewSlogHandler(log.Level(zerolog.WarnLevel)))
-	return actor.NewActorSystem(
+	system := actor.NewActorSystem(
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return logger }),
 		actor.WithDeadLetterRequestLogging(false),
 		actor.WithDeadLetterThrottleCount(0), // says nothing of them
 		actor.WithDeadLetterThrottleInterval(time.Millisecond),
 	)
+	system.Extensions.Register(newCrew())
+	return system
+}
+
+// endSystem ends one whose actors have stopped.
+func endSystem(system *actor.ActorSystem) {
+	system.Shutdown()
+	crewOf(system).end()
 }
 
 // guard is around every actor. It closes done, if there is one, once the actor has
@@ -103,14 +111,14 @@ type inbox struct {
 
 func inboxOf(c actor.Context) inbox { return inbox{c.Self(), c.ActorSystem().Root} }
 
-// await runs work on a goroutine of its own and sends what it returns to the
+// await runs work on another goroutine and sends what it returns to the
 // actor, nothing for nil. A panic in it is one of the actor.
 func (in inbox) await(work func() any) {
-	go func() {
+	crewOf(in.root.ActorSystem()).Schedule(func() {
 		if m := caught(work); m != nil {
 			in.root.Send(in.self, m)
 		}
-	}()
+	})
 }
 
 // broken is what work that has panicked sends: the actor panics when it comes.

@@ -235,7 +235,7 @@ func (n *nodeContext) keepRecords(closed <-chan struct{}) address {
 func (n *nodeContext) spawnTop(name string, a actor.Actor, failed func(reason any)) address {
 	gone := make(chan struct{})
 	props := actor.PropsFromProducer(func() actor.Actor { return a }, n.guard(gone),
-		actor.WithMailbox(n.mailboxes.of(name)), actor.WithGuardian(&stopFailed{failed}))
+		actor.WithMailbox(n.mailboxes.of(name)), actor.WithDispatcher(crewOf(n.system)), actor.WithGuardian(&stopFailed{failed}))
 	pid, err := n.system.Root.SpawnNamed(props, name)
 	if err != nil {
 		panic(err) //nolint:forbidigo // a name of ours that is taken: a bug
@@ -308,7 +308,7 @@ func (n *Node) close() {
 	close(n.closed)
 	n.stopTop(n.records)
 	within(guestTime, n.guests.gone()) // a slow one does not hold the end up
-	n.system.Shutdown()
+	endSystem(n.system)
 	aside(func() {
 		if err := n.closeFiles(); err != nil {
 			n.log.Error().Err(err).Msg("a log or the event journal could not be closed")

@@ -30,7 +30,8 @@ type respawn struct{ name string }
 // spawn starts the actor of a child.
 func (n *nursery) spawn(c actor.Context, name string) *actor.PID {
 	n.births[name] = time.Now()
-	props := actor.PropsFromProducer(n.producers[name], n.node.guard(nil), actor.WithMailbox(n.node.mailboxes.of(name)))
+	props := actor.PropsFromProducer(n.producers[name], n.node.guard(nil),
+		actor.WithMailbox(n.node.mailboxes.of(name)), actor.WithDispatcher(crewOf(c.ActorSystem())))
 	pid, err := c.SpawnNamed(props, name)
 	if err != nil {
 		panic(err) //nolint:forbidigo // a name of ours that is taken: a bug

@@ -231,7 +231,7 @@ func TestTheDefectsOfTheLibraryAreContained(t *testing.T) {
 					t.Fatal(err)
 				}
 				tc.check(t, stage{n, t})
-				n.system.Shutdown()
+				endSystem(n.system)
 				pass(time.Second)
 			})
 		})

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ type group struct {
 	read    func() Counters
 	base    Counters
 	killed  atomic.Bool
+	empty   atomic.Bool              // nobody is in the leaf any more
 	final   atomic.Pointer[Counters] // when it was removed
 }
 
@@ -72,6 +74,8 @@ func (g *group) hook(mark identity) (*group, error) {
 	parent := g.leaf
 	if mark.outlives() {
 		parent = filepath.Dir(g.leaf)
+	} else {
+		g.empty.Store(false)
 	}
 	sub.leaf = filepath.Join(parent, hookPrefix+mark.hook)
 	if err := os.Mkdir(sub.leaf, 0o755); err != nil { //nolint:gosec // as all of cgroupfs
@@ -141,17 +145,26 @@ func (g *group) kill() {
 	switch {
 	case g.frozen:
 		killFrozen(g.leaf)
-	case g.leaf != "":
+	case g.leaf != "" && g.populated():
 		_ = writeGroup(g.leaf, "cgroup.kill", "1") // without it, its members are killed one by one
 	}
 }
 
 // members returns what is alive in the leaf and below it.
 func (g *group) members() []procStat {
-	if g == nil || g.leaf == "" || !g.frozen && readCount(g.leaf, "cgroup.events", "populated") == 0 {
+	if g == nil || g.leaf == "" || g.empty.Load() || !g.frozen && !g.populated() {
 		return nil
 	}
 	return aliveBelow(g.leaf)
+}
+
+// populated tells whether anybody is in the leaf or below it, for all that is known.
+func (g *group) populated() bool {
+	said, err := readWhole(filepath.Join(g.leaf, "cgroup.events"))
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) { // it is gone
+		return false
+	}
+	return !bytes.Contains(said, []byte("populated 0"))
 }
 
 // awaitEmpty returns when nothing is in the leaf.
@@ -162,7 +175,9 @@ func (g *group) awaitEmpty(ctx context.Context, p *poller) error {
 	if g.frozen {
 		return awaitThawed(ctx, g.leaf)
 	}
-	return awaitEmpty(ctx, p, g.leaf)
+	err := awaitEmpty(ctx, p, g.leaf)
+	g.empty.Store(err == nil)
+	return err
 }
 
 // counters returns what was counted since the group was made.

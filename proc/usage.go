@@ -27,16 +27,25 @@ type Usage struct {
 	Pids          []int  // of its processes, in order
 }
 
-// meter reads what one incarnation uses. The files of its main process are kept open:
-// once that has ended they tell of no other.
+// meter reads what one incarnation uses. Files are kept open: those of its main process
+// tell of no other once that has ended.
 type meter struct {
 	mu       sync.Mutex
 	open     bool
 	closed   bool
-	stat, io int    // descriptors; -1: none
-	last     Usage  // counters never go down
-	buf      []byte // room to read into
+	stat, io int // descriptors of the main process; -1: none
+	cpu      int // and of what its group has used of processors
+	last     Usage
+	ran      uint64    // what cpu said before the last look
+	looked   time.Time // the last time that all was read
 }
+
+// lookAnyway is how long nothing but the processors is asked for while nothing runs. What a
+// process holds does not change then but for what the kernel takes back.
+const lookAnyway = time.Minute
+
+// readRoom is room to read files of the kernel into.
+var readRoom = sync.Pool{New: func() any { return new(make([]byte, 4096)) }}
 
 // Usage returns what the incarnation uses now; once it is released, what it has used in
 // all. The error says that nothing can be learnt of it.
@@ -49,11 +58,19 @@ func (p *Process) Usage() (Usage, error) {
 	}
 	if !m.open {
 		m.open = true
-		m.buf = make([]byte, 4096)
-		m.stat, m.io = openProc(p.main.pid, "stat"), openProc(p.main.pid, "io")
+		m.stat, m.io, m.cpu = openProc(p.main.pid, "stat"), openProc(p.main.pid, "io"), p.group.openCPU()
 	}
-	u := p.look()
-	u.CPU = max(u.CPU, m.last.CPU)
+	buf := readRoom.Get().(*[]byte) //nolint:forcetypeassert // as put
+	defer readRoom.Put(buf)
+	now := time.Now()
+	ran := numberAfter(pread(m.cpu, *buf), usedKey)
+	if ran > 0 && ran == m.ran && now.Sub(m.looked) < lookAnyway {
+		m.last.At = now
+		return m.last, nil
+	}
+	m.ran, m.looked = ran, now
+	u := p.look(buf)
+	u.CPU = max(u.CPU, m.last.CPU) // counters never go down
 	u.Read, u.Written = max(u.Read, m.last.Read), max(u.Written, m.last.Written)
 	m.last = u
 	return u, nil
@@ -67,34 +84,32 @@ func (p *Process) closeMeter() {
 	if m.closed {
 		return
 	}
-	m.last = Usage{
-		At: time.Now(), CPU: max(m.last.CPU, p.group.cpu(&m.buf)), Read: m.last.Read, Written: m.last.Written,
+	if !m.open {
+		m.open, m.stat, m.io, m.cpu = true, -1, -1, p.group.openCPU()
 	}
+	m.last = Usage{At: time.Now(), CPU: max(m.last.CPU, cpuOf(m.cpu)), Read: m.last.Read, Written: m.last.Written}
 	m.closed = true
-	for _, fd := range []int{m.stat, m.io} {
-		if m.open && fd >= 0 {
-			_ = unix.Close(fd)
-		}
-	}
+	closeAll([]int{m.stat, m.io, m.cpu})
 }
 
 // look adds up what the processes use, and asks the group for what it knows better.
-func (p *Process) look() Usage {
+func (p *Process) look(buf *[]byte) Usage {
 	u := Usage{At: time.Now()}
-	u.Pids = p.members()
+	u.Pids = p.members(buf)
 	for _, pid := range u.Pids {
-		p.add(&u, pid)
+		p.add(&u, pid, buf)
 	}
-	p.group.improve(&u, &p.meter.buf)
+	u.CPU = max(u.CPU, cpuOf(p.meter.cpu))
+	p.group.improve(&u, buf)
 	return u
 }
 
 // members lists the processes of the incarnation, but not what hides where there are no
 // groups: that would be a look at every process of the machine.
-func (p *Process) members() []int {
+func (p *Process) members(buf *[]byte) []int {
 	var pids []int
 	if dir := p.group.path(); dir != "" {
-		pids = appendNumbers(nil, readInto(&p.meter.buf, dir+"/cgroup.procs"))
+		pids = appendNumbers(nil, readInto(buf, dir+"/cgroup.procs"))
 	} else if st, err := readStat(p.main.pid); err == nil && st.start == p.main.start {
 		pids = append(pids, p.main.pid)
 		for i := 0; i < len(pids); i++ { // it grows
@@ -106,13 +121,13 @@ func (p *Process) members() []int {
 }
 
 // add adds what one process uses.
-func (p *Process) add(u *Usage, pid int) {
+func (p *Process) add(u *Usage, pid int, buf *[]byte) {
 	m := &p.meter
 	var stat, io []byte
 	if pid == p.main.pid {
-		stat = pread(m.stat, m.buf)
+		stat = pread(m.stat, *buf)
 	} else {
-		stat = readInto(&m.buf, procPath(pid, "stat"))
+		stat = readInto(buf, procPath(pid, "stat"))
 	}
 	f, ok := statUsageOf(stat)
 	if !ok {
@@ -123,21 +138,34 @@ func (p *Process) add(u *Usage, pid int) {
 	u.Memory += f.resident
 	u.Threads += f.threads
 	if pid == p.main.pid {
-		io = pread(m.io, m.buf)
+		io = pread(m.io, *buf)
 	} else {
-		io = readInto(&m.buf, procPath(pid, "io"))
+		io = readInto(buf, procPath(pid, "io"))
 	}
 	u.Read += numberAfter(io, "read_bytes: ")
 	u.Written += numberAfter(io, "\nwrite_bytes: ")
 	u.OpenFiles += countFiles(pid)
 }
 
-// cpu is what the group has used, 0 where that is not counted.
-func (g *group) cpu(buf *[]byte) time.Duration {
+// usedKey is that of microseconds in cpu.stat of cgroup v2.
+const usedKey = "usage_usec "
+
+// openCPU opens where the kernel counts what the group has used of processors, -1: nowhere.
+func (g *group) openCPU() int {
 	if g == nil || g.leaf == "" || g.frozen {
-		return 0
+		return -1
 	}
-	return time.Duration(numberAfter(readInto(buf, g.leaf+"/cpu.stat"), "usage_usec ")) * time.Microsecond //nolint:gosec // years
+	fd, err := unix.Open(g.leaf+"/cpu.stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
+}
+
+// cpuOf reads it.
+func cpuOf(fd int) time.Duration {
+	var buf [256]byte                                                                // it is in the first line
+	return time.Duration(numberAfter(pread(fd, buf[:]), usedKey)) * time.Microsecond //nolint:gosec // years
 }
 
 // improve puts what the group counts in the place of sums over its processes, of which
@@ -146,7 +174,6 @@ func (g *group) improve(u *Usage, buf *[]byte) {
 	if g == nil {
 		return
 	}
-	u.CPU = max(u.CPU, g.cpu(buf))
 	current, inactive := "", "\ninactive_file "
 	dir, unified := g.counts[""]
 	if unified {

@@ -130,3 +130,32 @@ func BenchmarkUsage(b *testing.B) {
 	}
 	p.Release()
 }
+
+// TestWhoDidNotRunIsNotLookedAt has a service that waits: it is asked what it holds only once it
+// has run again.
+func TestWhoDidNotRunIsNotLookedAt(t *testing.T) {
+	h := newHost(t)
+	if !h.backend.isolation().Whole || h.backend.isolation().Tracking != trackedByGroup {
+		t.Skip("without cgroup v2 nothing tells who has run")
+	}
+	p := startReady(t, h, childSpec("wait", ""))
+	look := func() (time.Time, Usage) {
+		u, err := p.Usage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.meter.looked, u
+	}
+	before, u := look()
+	eventually(t, "it waits, and is left alone", func() bool {
+		at, now := look()
+		idle := at.Equal(before)
+		if idle && (now.Memory != u.Memory || now.Threads != u.Threads || !now.At.After(u.At)) {
+			t.Errorf("got %+v, want what was found before: %+v", now, u)
+		}
+		before, u = at, now
+		return idle
+	})
+	must(t, p.Signal(syscall.SIGURG)) // for which Go has a handler
+	eventually(t, "it is looked at again", func() bool { at, _ := look(); return at.After(before) })
+}

@@ -37,7 +37,7 @@ const (
 	inodeSize   = 8
 	lookSeconds = 2
 	napTime     = 5_000_000 // nanoseconds
-	pollHangUp  = 0x10 // POLLHUP of poll(2), which is reported unasked
+	pollHangUp  = 0x10      // POLLHUP of poll(2), which is reported unasked
 )
 
 func init() { //nolint:gochecknoinits // only an init runs before those of all other packages

@@ -18,11 +18,11 @@ import (
 // a directory and a service.
 type Options struct {
 	Dir, Service string
-	Raw          bool   // the bytes as written, instead of one LogEntry a line
-	MaxSize      int64  // bytes after which a file is rotated, at least 1; a batch is never split
-	MaxFiles     int    // how many files are kept, the growing one included, at least 1
-	Compress     bool   // all but the newest rotated file
-	Keeper       Keeper // nil: nobody
+	Raw          bool     // the bytes as written, instead of one LogEntry a line
+	MaxSize      int64    // bytes after which a file is rotated, at least 1; a batch is never split
+	MaxFiles     int      // how many files are kept, the growing one included, at least 1
+	Compress     bool     // all but the newest rotated file
+	Keeper       Keeper   // nil: nobody
 	Listing      *Listing // of Dir, just now; nil: not known
 }
 
