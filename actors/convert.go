@@ -157,15 +157,30 @@ func EventOf(r journal.Record) *bhnodev1.Event {
 	if len(r.Attrs) == 0 {
 		return e
 	}
-	raw, err := json.Marshal(r.Attrs)
-	if err != nil {
-		return e // an attribute that is no JSON is not worth an event
+	attrs := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(r.Attrs))}
+	for name, value := range r.Attrs {
+		v, err := valueOf(value)
+		if err != nil {
+			return e // an attribute that is no JSON is not worth an event
+		}
+		attrs.Fields[name] = v
 	}
-	attrs := &structpb.Struct{}
-	if protojson.Unmarshal(raw, attrs) == nil {
-		e.Attrs = attrs
-	}
+	e.Attrs = attrs
 	return e
+}
+
+// valueOf is an attribute on the wire.
+func valueOf(attr any) (*structpb.Value, error) {
+	switch attr.(type) {
+	case string, bool, int, uint64, float64:
+		return structpb.NewValue(attr)
+	}
+	raw, err := json.Marshal(attr)
+	if err != nil {
+		return nil, err
+	}
+	v := &structpb.Value{}
+	return v, protojson.Unmarshal(raw, v)
 }
 
 // LineOf is a line of a log on the wire.

@@ -64,7 +64,10 @@ func writeStep(at time.Time, ev supervision.Event) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(keptStep{At: at, Kind: kind, Event: text})
+	step := append(make([]byte, 0, len(text)+len(kind)+64), `{"At":"`...) // a keptStep
+	step = append(at.AppendFormat(step, time.RFC3339Nano), `","Kind":"`...)
+	step = append(append(step, kind...), `","Event":`...)
+	return append(append(step, text...), '}'), nil
 }
 
 func readStep(text []byte) (time.Time, supervision.Event, error) {

@@ -140,8 +140,20 @@ func (s *show) drain() {
 
 // see takes events in, and prints those a person wants to know of.
 func (s *show) see(batch []journal.Record) {
+	var text strings.Builder
+	tell := func() {
+		if text.Len() > 0 {
+			s.live.erase()
+			s.d.app.err.printf("%s", text.String())
+			text.Reset()
+		}
+	}
+	defer tell()
 	for _, e := range batch {
 		s.timing.see(e)
+		if e.Type == supervision.NodeReady || e.Type == supervision.NodeStopped {
+			tell()
+		}
 		if e.Type == supervision.NodeReady {
 			s.started(s.timing.summary(len(s.names), s.d.app.err.pick("→", "->")))
 		}
@@ -150,8 +162,7 @@ func (s *show) see(batch []journal.Record) {
 			s.d.app.err.printf("The node has stopped\n")
 		}
 		if s.tells(e.Type) {
-			s.live.erase()
-			s.d.app.err.printf("%s", s.facts.line(actors.EventOf(e)))
+			text.WriteString(s.facts.line(actors.EventOf(e)))
 		}
 	}
 }

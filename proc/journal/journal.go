@@ -104,12 +104,12 @@ func (j *Journal) Append(records []Record) error {
 		return nil
 	}
 	var b []byte
-	for _, r := range records {
-		line, err := r.MarshalJSON()
-		if err != nil {
-			return fmt.Errorf("cannot write event %d: %w", r.Seq, err)
+	for i := range records {
+		var err error
+		if b, err = records[i].append(b); err != nil {
+			return fmt.Errorf("cannot write event %d: %w", records[i].Seq, err)
 		}
-		b = append(append(b, line...), '\n')
+		b = append(b, '\n')
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

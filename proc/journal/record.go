@@ -5,7 +5,14 @@ package journal
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/blackhole/bhnode/proc/internal/jsontext"
 )
 
 // Record is one event. As JSON it is
@@ -27,7 +34,7 @@ type Record struct {
 	Attrs       map[string]any
 }
 
-// wire is a Record as JSON has it.
+// wire is a Record as it is read back.
 type wire struct {
 	Seq         uint64         `json:"seq"`
 	Time        time.Time      `json:"time"`
@@ -42,20 +49,65 @@ type wire struct {
 }
 
 // MarshalJSON implements json.Marshaler.
-func (r Record) MarshalJSON() ([]byte, error) {
-	w := wire{
-		Seq: r.Seq, Time: r.Time.UTC(), Type: r.Type, Service: r.Service, Supervisor: r.Supervisor,
-		Incarnation: orNull(r.Incarnation), Pid: orNull(r.Pid), Cause: orNull(r.Cause),
-		Message: r.Message, Attrs: r.Attrs,
+func (r Record) MarshalJSON() ([]byte, error) { return r.append(nil) }
+
+// append appends it as JSON.
+func (r *Record) append(b []byte) ([]byte, error) {
+	b = strconv.AppendUint(append(b, `{"seq":`...), r.Seq, 10)
+	b = r.Time.UTC().AppendFormat(append(b, `,"time":"`...), time.RFC3339Nano)
+	b = appendText(append(b, `","type":`...), r.Type)
+	if r.Service != "" {
+		b = appendText(append(b, `,"service":`...), r.Service)
 	}
-	if w.Attrs == nil {
-		w.Attrs = map[string]any{}
+	if r.Supervisor != "" {
+		b = appendText(append(b, `,"supervisor":`...), r.Supervisor)
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
+	b = appendOrNull(append(b, `,"incarnation":`...), r.Incarnation)
+	b = appendOrNull(append(b, `,"pid":`...), r.Pid)
+	b = appendOrNull(append(b, `,"cause":`...), r.Cause)
+	b = appendText(append(b, `,"message":`...), r.Message)
+	b = append(b, `,"attrs":{`...)
+	for i, name := range slices.Sorted(maps.Keys(r.Attrs)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendText(b, name), ':')
+		var err error
+		if b, err = appendValue(b, r.Attrs[name]); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, '}', '}'), nil
+}
+
+func appendText(b []byte, s string) []byte {
+	return jsontext.AppendString(b, strings.ToValidUTF8(s, string(utf8.RuneError)))
+}
+
+func appendOrNull[T int | uint64](b []byte, n T) []byte {
+	switch {
+	case n == 0:
+		return append(b, "null"...)
+	case n < 0:
+		return strconv.AppendInt(b, int64(n), 10)
+	}
+	return strconv.AppendUint(b, uint64(n), 10)
+}
+
+func appendValue(b []byte, value any) ([]byte, error) {
+	switch v := value.(type) {
+	case string:
+		return appendText(b, v), nil
+	case bool:
+		return strconv.AppendBool(b, v), nil
+	case int:
+		return strconv.AppendInt(b, int64(v), 10), nil
+	}
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(w)
-	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), err
+	err := enc.Encode(value)
+	return append(b, bytes.TrimSuffix(text.Bytes(), []byte{'\n'})...), err
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -73,13 +125,6 @@ func (r *Record) UnmarshalJSON(b []byte) error {
 		r.Attrs = w.Attrs
 	}
 	return nil
-}
-
-func orNull[T int | uint64](v T) *T {
-	if v == 0 {
-		return nil
-	}
-	return &v
 }
 
 func orZero[T int | uint64](p *T) T {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/blackhole/bhnode/proc/internal/jsontext"
 )
 
 // Encode appends e to dst as one LogEntry, without a newline; it parses e if nobody did.
@@ -19,9 +21,9 @@ func appendHead(dst []byte, e *Entry) []byte {
 	dst = append(dst, timeKey...)
 	dst = e.Time.UTC().AppendFormat(dst, time.RFC3339Nano)
 	dst = append(dst, `","service":`...)
-	dst = appendString(dst, e.Service)
+	dst = jsontext.AppendString(dst, e.Service)
 	dst = append(dst, `,"stream":`...)
-	dst = appendString(dst, e.Stream)
+	dst = jsontext.AppendString(dst, e.Stream)
 	dst = append(dst, `,"pid":`...)
 	return strconv.AppendInt(dst, int64(e.Pid), 10)
 }
@@ -40,7 +42,7 @@ func appendBody(dst []byte, e *Entry) []byte {
 	dst = strconv.AppendUint(dst, e.Seq, 10)
 	if utf8.Valid(e.Message) {
 		dst = append(dst, `,"message":`...)
-		dst = appendString(dst, e.Message)
+		dst = jsontext.AppendString(dst, e.Message)
 	} else {
 		dst = append(dst, `,"message_b64":"`...)
 		dst = base64.StdEncoding.AppendEncode(dst, e.Message)
@@ -48,7 +50,7 @@ func appendBody(dst []byte, e *Entry) []byte {
 	}
 	if e.Level != "" {
 		dst = append(dst, `,"level":`...)
-		dst = appendString(dst, e.Level)
+		dst = jsontext.AppendString(dst, e.Level)
 	}
 	if len(e.Fields) > 0 {
 		dst = append(dst, `,"fields":`...)
@@ -62,65 +64,6 @@ func appendBody(dst []byte, e *Entry) []byte {
 
 // timeKey begins every LogEntry.
 const timeKey = `{"time":"`
-
-// appendString appends s, which is UTF-8, as a JSON string.
-func appendString[T []byte | string](dst []byte, s T) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	for len(s) > 0 {
-		n := plain(s)
-		dst = append(dst, s[:n]...)
-		if n == len(s) {
-			break
-		}
-		switch c := s[n]; c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\t':
-			dst = append(dst, '\\', 't')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-		s = s[n+1:]
-	}
-	return append(dst, '"')
-}
-
-// plain returns how many bytes of s come before the first that a JSON string does not
-// hold as it is: a control character, a quote or a backslash.
-func plain[T []byte | string](s T) int {
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		if special(word(s[i : i+8])) {
-			break
-		}
-	}
-	for ; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
-			break
-		}
-	}
-	return i
-}
-
-// word returns eight bytes as a number.
-func word[T []byte | string](s T) uint64 {
-	_ = s[7]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-}
-
-// special reports whether one of eight bytes is a control character, a quote or a
-// backslash; it looks at all of them at once.
-func special(w uint64) bool {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	quote, slash := w^(ones*'"'), w^(ones*'\\')
-	return ((w-ones*' ')&^w|(quote-ones)&^quote|(slash-ones)&^slash)&highs != 0
-}
 
 // stored is a LogEntry as it is read back.
 type stored struct {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"time"
+
+	"github.com/blackhole/bhnode/proc/internal/jsontext"
 )
 
 // Entry is one line of a service, or a part of one too long to come whole.
@@ -120,7 +122,7 @@ func rest(line []byte, ms []member, text, level int) []byte {
 // unquote returns what a valid JSON string stands for; it shares bytes where it can.
 func unquote(s []byte) []byte {
 	inner := s[1 : len(s)-1]
-	if plain(inner) == len(inner) {
+	if jsontext.Plain(inner) == len(inner) {
 		return inner
 	}
 	var text string

@@ -1,6 +1,10 @@
 package logstore
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+
+	"github.com/blackhole/bhnode/proc/internal/jsontext"
+)
 
 // maxDepth is how deep a line may nest to be seen as a JSON object.
 const maxDepth = 200
@@ -131,7 +135,7 @@ func (s *scanner) str() bool {
 		return false
 	}
 	for i := s.i + 1; ; {
-		i += plain(s.b[i:])
+		i += jsontext.Plain(s.b[i:])
 		if i >= len(s.b) {
 			return false
 		}
