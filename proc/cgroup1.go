@@ -3,7 +3,6 @@ package proc
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -164,16 +163,24 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 // and to remove it are the dearest steps of a restart.
 func freshLeaf(dir string, incarnation uint64) (string, error) {
 	leaf := leafOf(dir, incarnation)
-	err := os.Mkdir(leaf, 0o755) //nolint:gosec // as all of cgroupfs
+	const mode = 0o755 // as all of cgroupfs
+	err := unix.Mkdir(leaf, mode)
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // the first one
-		err = os.MkdirAll(dir, 0o755) //nolint:gosec // as all of cgroupfs
-	case errors.Is(err, fs.ErrExist):
+	case errors.Is(err, unix.ENOENT): // the first one
+		if unix.Mkdir(dir, mode) != nil {
+			err = os.MkdirAll(dir, mode) //nolint:gosec // as said
+		} else {
+			err = nil
+		}
+	case errors.Is(err, unix.EEXIST):
 		err = removeGroups(leaf)
 	default:
-		return leaf, err
+		return leaf, os.NewSyscallError("mkdir "+leaf, err)
 	}
-	return leaf, errors.Join(err, os.Mkdir(leaf, 0o755)) //nolint:gosec // as all of cgroupfs
+	if err != nil {
+		return "", err
+	}
+	return leaf, os.NewSyscallError("mkdir "+leaf, unix.Mkdir(leaf, mode))
 }
 
 func (b *groups1) find(service string, incarnation uint64, l Limits) *group {

@@ -83,10 +83,12 @@ func (o ownership) make(path string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // others pass through
-		return err
-	}
 	err = os.Mkdir(path, 0o700)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil { //nolint:gosec // others pass through
+			err = os.Mkdir(path, 0o700)
+		}
+	}
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return nil // another service's start was faster

@@ -22,6 +22,7 @@ type Output struct {
 	poller *poller
 	ready  chan struct{}          // readable, or there is something new to see
 	first  atomic.Pointer[func()] // called then, once, instead of whoever waits
+	pipe   uint64                 // its inode; 0: it is none
 
 	mu       sync.Mutex
 	fd       int
@@ -33,7 +34,12 @@ type Output struct {
 
 // newOutput takes over fd, which must not block.
 func newOutput(p *poller, fd int) *Output {
-	return &Output{poller: p, fd: fd, ready: make(chan struct{}, 1)}
+	o := &Output{poller: p, fd: fd, ready: make(chan struct{}, 1)}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
+		o.pipe = st.Ino
+	}
+	return o
 }
 
 // Read reads what is there, or waits for it: until the end, a deadline, or Close.
@@ -141,11 +147,10 @@ func (o *Output) await() bool {
 
 // inode tells its pipe from others; 0 if there is none.
 func (o *Output) inode() uint64 {
-	var st unix.Stat_t
-	if o == nil || unix.Fstat(o.fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+	if o == nil {
 		return 0
 	}
-	return st.Ino
+	return o.pipe
 }
 
 // onFirst has f called once there is something to read, or a deadline or Close has ended that.

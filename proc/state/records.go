@@ -67,21 +67,18 @@ func openRecords(path string) (r *records, found []file, damaged bool, err error
 }
 
 // put writes the record of a service.
-func (r *records) put(f file) error {
-	data, err := json.Marshal(f)
-	if err != nil {
-		return err
-	}
-	if len(data) >= pageSize {
+func (r *records) put(f *file) error {
+	page := pages.Get().(*[pageSize]byte) //nolint:forcetypeassert // as made
+	defer pages.Put(page)
+	text := f.append(page[:0])
+	if len(text) >= pageSize {
 		return errTooLong
 	}
-	page := pages.Get().(*[pageSize]byte)
-	defer pages.Put(page)
-	for i := copy(page[:], data); i < pageSize-1; i++ {
+	for i := len(text); i < pageSize-1; i++ {
 		page[i] = ' '
 	}
 	page[pageSize-1] = '\n'
-	_, err = r.file.WriteAt(page[:], r.place(f.Service))
+	_, err := r.file.WriteAt(page[:], r.place(f.Service))
 	written()
 	return err
 }

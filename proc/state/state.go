@@ -162,7 +162,7 @@ func (s *Store) put(f file) error {
 	s.mu.Lock()
 	s.files[f.Service] = f
 	s.mu.Unlock()
-	if err := s.records.put(f); err != nil {
+	if err := s.records.put(&f); err != nil {
 		return fmt.Errorf("cannot write the state: the record of %s: %w", f.Service, err)
 	}
 	return nil

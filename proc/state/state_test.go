@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 )
 
 func open(t *testing.T, dir string) *Store {
@@ -56,6 +59,35 @@ func TestRecordsSurvive(t *testing.T) {
 			t.Errorf("damaged: %v", got)
 		}
 	}
+}
+
+// TestARecordIsWrittenAsJSON compares with encoding/json, which reads it back.
+func TestARecordIsWrittenAsJSON(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		texts, number := rapid.SliceOfN(rapid.String(), 0, 3), rapid.Uint64()
+		want := file{Version: 1, Life: rapid.Bool().Draw(t, "life"), Record: Record{
+			Service: rapid.String().Draw(t, "service"), Incarnation: number.Draw(t, "incarnation"), BootID: rapid.String().Draw(t, "boot"),
+			Pid: rapid.IntRange(0, 1<<22).Draw(t, "pid"), StartTime: number.Draw(t, "start"), StopSignal: rapid.IntRange(0, 64).Draw(t, "signal"),
+			Grace: time.Duration(rapid.IntRange(0, 1<<40).Draw(t, "grace")), Socket: rapid.String().Draw(t, "socket"),
+			Started: time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "at"), rapid.Int64Range(0, 1e9-1).Draw(t, "ns")).UTC(),
+			Stdout:  number.Draw(t, "stdout"), Stderr: number.Draw(t, "stderr"),
+		}}
+		if rapid.Bool().Draw(t, "grouped") {
+			want.Group = &Group{
+				Leaf: rapid.String().Draw(t, "leaf"), Frozen: rapid.Bool().Draw(t, "frozen"), Limited: rapid.Bool().Draw(t, "limited"),
+				Holders: texts.Draw(t, "holders"), Enter: texts.Draw(t, "enter"),
+				Counts: rapid.MapOfN(rapid.String(), rapid.String(), 0, 3).Draw(t, "counts"), Base: [4]uint64{number.Draw(t, "base"), 1, 0, 3},
+			}
+		}
+		var got file
+		text := want.append(nil)
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("it comes back changed (-want +got):\n%s", diff)
+		}
+	})
 }
 
 func TestHoldsSurvive(t *testing.T) {
