@@ -3,6 +3,8 @@ package main
 import (
 	"runtime/debug"
 	"sync"
+
+	"github.com/blackhole/bhnode/proc/resident"
 )
 
 // What a node takes while it comes up is mostly kept, so that looking for what could be
@@ -26,6 +28,9 @@ func growFreely(getenv func(string) (string, bool)) (settle func()) {
 	return sync.OnceFunc(func() {
 		debug.SetGCPercent(settledGC)
 		debug.SetMemoryLimit(limit)
-		go debug.FreeOSMemory()
+		go func() {
+			debug.FreeOSMemory()
+			resident.DropCode()
+		}()
 	})
 }

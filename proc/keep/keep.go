@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"github.com/blackhole/bhnode/proc/resident"
 	"github.com/blackhole/bhnode/proc/shim"
 )
 
@@ -48,6 +49,7 @@ func init() { //nolint:gochecknoinits // only an init runs before those of all o
 	raiseLimit()
 	name := []byte("bhnode-keeper\x00")
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0) //nolint:gosec // the kernel reads it
+	resident.DropCode()
 	k.serve()
 	k.outlive()
 	syscall.Exit(0)
