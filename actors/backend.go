@@ -30,6 +30,8 @@ type Backend interface {
 	Isolation() proc.Isolation
 	// Connections counts those of every process of the machine, by pid.
 	Connections() (map[int]uint64, error)
+	// Used is what all services together have used of processors; 0: that is not known.
+	Used() time.Duration
 	// Announce runs a command that tells of an event.
 	Announce(ctx context.Context, argv []string, vars []proc.EnvVar, timeout time.Duration) error
 	// Intake keeps the output of a service safe on its way to its log; nil: nothing does.
@@ -105,6 +107,9 @@ func (b OnHost) Enforcement(s *proc.ServiceSpec) []proc.Enforcement { return b.H
 
 // Isolation implements Backend.
 func (b OnHost) Isolation() proc.Isolation { return b.Host.Isolation() }
+
+// Used implements Backend.
+func (b OnHost) Used() time.Duration { return b.Host.Used() }
 
 // Connections implements Backend.
 func (b OnHost) Connections() (map[int]uint64, error) { return proc.Connections() }

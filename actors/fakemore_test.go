@@ -28,6 +28,8 @@ func (b *fakeBackend) Announce(ctx context.Context, argv []string, vars []proc.E
 	return b.announce(ctx, argv, vars)
 }
 
+func (b *fakeBackend) Used() time.Duration { return 0 }
+
 func (b *fakeBackend) Connections() (map[int]uint64, error) { return nil, nil }
 
 func (b *fakeBackend) Isolation() proc.Isolation { return proc.Isolation{Backend: "memory"} }

@@ -31,8 +31,38 @@ type (
 	sampled struct {
 		at          time.Time
 		connections bool
+		rest
 	}
 )
+
+// rest tells whether anybody has to be looked at: while no service runs at all, none of them
+// uses more, nor less but for what the kernel takes back.
+type rest struct {
+	used  time.Duration // what all had used of processors before the look; 0: not known
+	still int           // looks in a row before which nobody has run
+	each  time.Time     // the last look at each
+}
+
+const (
+	// restsAfter is how many looks find that nobody has run until none is taken at each: the
+	// first of them has to take down that nobody does any more.
+	restsAfter = 2
+	// restsFor is how long at most.
+	restsFor = time.Minute
+)
+
+// after is the rest after another look at the sum; all tells whether each is to be looked at.
+func (r rest) after(used time.Duration, now time.Time) (next rest, all bool) {
+	next = rest{used: used, still: r.still + 1, each: r.each}
+	if used == 0 || used != r.used {
+		next.still = 0
+	}
+	if next.still < restsAfter || now.Sub(r.each) >= restsFor {
+		next.each = now
+		return next, true
+	}
+	return next, false
+}
 
 // sampler looks at what the services use: every interval, and when asked.
 type sampler struct {
@@ -41,6 +71,7 @@ type sampler struct {
 	looking   bool
 	taken     time.Time // when the last look was over
 	connected time.Time // the last look at the connections
+	rest      rest
 	waiting   []chan<- struct{}
 }
 
@@ -65,7 +96,7 @@ func (s *sampler) Receive(c actor.Context) {
 		s.waiting = append(s.waiting, m.reply)
 		s.look(c)
 	case sampled:
-		s.looking, s.taken = false, m.at
+		s.looking, s.taken, s.rest = false, m.at, m.rest
 		if m.connections {
 			s.connected = m.at
 		}
@@ -82,11 +113,14 @@ func (s *sampler) look(c actor.Context) {
 		return
 	}
 	s.looking = true
-	n, connections := s.node, time.Since(s.connected) >= connectionsTime
+	n, connections, before := s.node, time.Since(s.connected) >= connectionsTime, s.rest
 	await(c, func() any {
 		services := n.services.all()
+		next, all := before.after(n.backend.Used(), time.Now())
 		for _, svc := range services {
-			svc.look()
+			if all {
+				svc.look()
+			}
 		}
 		if connections {
 			if of, err := n.backend.Connections(); err == nil {
@@ -95,7 +129,7 @@ func (s *sampler) look(c actor.Context) {
 				}
 			}
 		}
-		return sampled{time.Now(), connections}
+		return sampled{time.Now(), connections, next}
 	})
 }
 

@@ -120,7 +120,9 @@ func groupOf(r *state.Group, l Limits) *group {
 // count has the counters read from where they are.
 func (g *group) count(at map[string]string, l Limits) {
 	g.counts = at
-	if dir, unified := at[""]; unified {
+	if len(at) == 0 { // nothing limits it
+		g.read = func() Counters { return Counters{} }
+	} else if dir, unified := at[""]; unified {
 		g.read = func() Counters { return counters2(dir, l) }
 	} else {
 		g.read = func() Counters { return counters1(at) }

@@ -76,6 +76,18 @@ func (p *Process) Usage() (Usage, error) {
 	return u, nil
 }
 
+// Used is what all incarnations together have used of processors, ended ones too; 0: the
+// kernel does not count that.
+func (h *Host) Used() time.Duration {
+	bases := h.backend.bases()
+	if len(bases) == 0 {
+		return 0
+	}
+	fd := openCPU(bases[0])
+	defer closeAll([]int{fd})
+	return cpuOf(fd)
+}
+
 // closeMeter keeps what was used in all, before the group goes.
 func (p *Process) closeMeter() {
 	m := &p.meter
@@ -155,7 +167,11 @@ func (g *group) openCPU() int {
 	if g == nil || g.leaf == "" || g.frozen {
 		return -1
 	}
-	fd, err := unix.Open(g.leaf+"/cpu.stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return openCPU(g.leaf)
+}
+
+func openCPU(dir string) int {
+	fd, err := unix.Open(dir+"/cpu.stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1
 	}

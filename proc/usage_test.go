@@ -156,6 +156,10 @@ func TestWhoDidNotRunIsNotLookedAt(t *testing.T) {
 		before, u = at, now
 		return idle
 	})
+	sum := h.Used()
 	must(t, p.Signal(syscall.SIGURG)) // for which Go has a handler
 	eventually(t, "it is looked at again", func() bool { at, _ := look(); return at.After(before) })
+	if used := h.Used(); sum == 0 || used <= sum {
+		t.Errorf("all have used %v, %v before", used, sum)
+	}
 }

@@ -87,6 +87,8 @@ func (b *bubble) Intake(string) (*proc.Intake, error) { return nil, nil }
 
 func (b *bubble) Announce(context.Context, []string, []proc.EnvVar, time.Duration) error { return nil }
 
+func (b *bubble) Used() time.Duration { return 0 }
+
 func (b *bubble) Connections() (map[int]uint64, error) { return nil, nil }
 
 func (b *bubble) Isolation() proc.Isolation { return proc.Isolation{} }
