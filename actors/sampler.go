@@ -48,7 +48,7 @@ const (
 	// first of them has to take down that nobody does any more.
 	restsAfter = 2
 	// restsFor is how long at most.
-	restsFor = time.Minute
+	restsFor = 5 * time.Minute
 )
 
 // after is the rest after another look at the sum; all tells whether each is to be looked at.
@@ -117,10 +117,11 @@ func (s *sampler) look(c actor.Context) {
 	await(c, func() any {
 		services := n.services.all()
 		next, all := before.after(n.backend.Used(), time.Now())
+		if !all {
+			return sampled{time.Now(), false, next}
+		}
 		for _, svc := range services {
-			if all {
-				svc.look()
-			}
+			svc.look()
 		}
 		if connections {
 			if of, err := n.backend.Connections(); err == nil {

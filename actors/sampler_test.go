@@ -6,7 +6,7 @@ import (
 )
 
 // TestNobodyIsLookedAtWhileNobodyRuns: the look that finds for the first time that nobody has run
-// takes that down for each; those that follow ask for the sum only, for a minute at most.
+// takes that down for each; those that follow ask for the sum only, for five minutes at most.
 func TestNobodyIsLookedAtWhileNobodyRuns(t *testing.T) {
 	var r rest
 	at := time.Unix(0, 0)

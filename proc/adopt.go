@@ -192,7 +192,7 @@ const (
 func (c *child) askStatus() (status syscall.WaitStatus, known bool) {
 	for range askStatusTimes {
 		var told error
-		status, known, told = pidfdStatus(uintptr(c.pidfd)) //nolint:gosec // a descriptor
+		status, known, told = pidfdStatus(uintptr(c.pidfd))
 		if known {
 			return status, true
 		}

@@ -168,7 +168,7 @@ func freshLeaf(dir string, incarnation uint64) (string, error) {
 	switch {
 	case errors.Is(err, unix.ENOENT): // the first one
 		if unix.Mkdir(dir, mode) != nil {
-			err = os.MkdirAll(dir, mode) //nolint:gosec // as said
+			err = os.MkdirAll(dir, mode)
 		} else {
 			err = nil
 		}

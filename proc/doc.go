@@ -1,14 +1,15 @@
 // Package proc does what touches operating-system processes, one deed a call; it
 // decides nothing and knows no supervisor.
 //
-// A Host is the processes of one node on one runtime directory. Its Serve loop, on
-// the locked main thread, makes every fork, so that a parent-death signal means the
-// death of bhnode, and reaps the orphans that are re-parented to bhnode; as both are
-// done by one goroutine, no status of a registered child is ever taken by the reaper.
+// A Host is the processes of one node on one runtime directory. Its forker makes every
+// fork, on a thread that has next to no descriptors, or on the main one where a
+// parent-death signal is to mean the death of bhnode; its Serve loop reaps the orphans
+// that are re-parented to bhnode. A lock keeps the two apart, so that no status of a
+// registered child is ever taken by the reaper.
 //
 // Start takes a ServiceSpec through its stages to a Process, which is one
-// incarnation: its main process, waited for by a pidfd in Go's poller (no thread a
-// process), its pipes, and its family, which is everything that came of it. The
+// incarnation: its main process, waited for by a pidfd in a poller (no thread and no
+// goroutine a process), its pipes, and its family, which is everything that came of it. The
 // family is what is in its group of the kernel, and is found too by walking down from
 // the main process, and from those of our own children that are nobody's main and carry
 // its BHNODE_ID or session.

@@ -34,7 +34,7 @@ type forkReply struct {
 func (r *forkRequest) descriptors() []int {
 	var fds []int
 	for _, fd := range r.attr.Files {
-		fds = append(fds, int(fd)) //nolint:gosec // a descriptor
+		fds = append(fds, int(fd))
 	}
 	if r.attr.Sys.UseCgroupFD {
 		fds = append(fds, r.attr.Sys.CgroupFD)
@@ -228,12 +228,12 @@ func (f *forker) standAlone() error {
 	}
 	slices.Sort(keep)
 	last := keep[len(keep)-1]
-	if err := unix.CloseRange(uint(last+1), math.MaxUint32, unix.CLOSE_RANGE_UNSHARE); err != nil { //nolint:gosec // positive
+	if err := unix.CloseRange(uint(last+1), math.MaxUint32, unix.CLOSE_RANGE_UNSHARE); err != nil {
 		return os.NewSyscallError("close_range", err)
 	}
 	for i := range keep[1:] {
 		if from, to := keep[i]+1, keep[i+1]-1; from <= to {
-			_ = unix.CloseRange(uint(from), uint(to), 0) //nolint:gosec // positive
+			_ = unix.CloseRange(uint(from), uint(to), 0)
 		}
 	}
 	return nil

@@ -42,7 +42,7 @@ type meter struct {
 
 // lookAnyway is how long nothing but the processors is asked for while nothing runs. What a
 // process holds does not change then but for what the kernel takes back.
-const lookAnyway = time.Minute
+const lookAnyway = 5 * time.Minute
 
 // readRoom is room to read files of the kernel into.
 var readRoom = sync.Pool{New: func() any { return new(make([]byte, 4096)) }}
