@@ -29,6 +29,7 @@ func (n *Node) introduce(ctx context.Context, services []Service) ([]*service, e
 	defer n.adding.Unlock()
 	made := make([]*service, len(services))
 	for i := range services {
+		n.count(&services[i])
 		s, err := n.newService(&services[i], nil)
 		if err != nil {
 			return nil, err

@@ -114,16 +114,31 @@ func newContext(cfg Config, backend Backend) (*nodeContext, error) {
 	if n.cfg.Logs.Dir != "" {
 		there = logstore.List(n.cfg.Logs.Dir)
 	}
+	counted := make(chan struct{})
+	aside(func() { // a third of the work, on another processor
+		defer close(counted)
+		for i := range n.cfg.Services {
+			n.count(&n.cfg.Services[i])
+		}
+	})
 	for i := range n.cfg.Services {
 		if err == nil {
 			services[i], err = n.newService(&n.cfg.Services[i], there)
 		}
 	}
+	<-counted
 	if err != nil {
 		return nil, errors.Join(err, n.closeFiles())
 	}
 	n.services.put(services...)
 	return n, nil
+}
+
+// count has the metrics count what a service does.
+func (n *nodeContext) count(s *Service) {
+	if s.Enabled {
+		n.metrics.Added(s.Spec.Name)
+	}
 }
 
 // newService opens the log of a service, unless it is open already. there is what the
@@ -136,7 +151,6 @@ func (n *nodeContext) newService(of *Service, there *logstore.Listing) (*service
 	}
 	s.detail.Store(&Detail{Exit: n.cfg.Past.exit(of.Spec.Name)})
 	if of.Enabled {
-		n.metrics.Added(name)
 		s.limits = n.backend.Enforcement(of.Spec)
 	}
 	if known := n.services.get(supervision.ChildID(name)); known != nil {

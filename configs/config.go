@@ -211,6 +211,7 @@ func (d *decoder) document(c *Config, doc *node) {
 	if len(d.errs) > 0 {
 		return
 	}
+	c.Services = make([]Service, 0, len(ds.list))
 	for _, s := range ds.list {
 		s.svc.Supervisor = tree.parent[s.svc.Name].name
 		c.Services = append(c.Services, s.finish(ds))
