@@ -175,6 +175,8 @@ func (f *forker) fork(r forkRequest) (*child, error) {
 	}
 	if ticksSinceBoot() == before { // mostly, and then /proc need not be asked
 		c.start = before
+	} else if st, err := readStat(pid); err == nil { // else known by its pidfd all the same
+		c.start = st.start
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

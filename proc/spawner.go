@@ -102,11 +102,6 @@ func (c *child) watch() error {
 		c.forget()
 		return fmt.Errorf("the kernel gives no pidfd: %w", err)
 	}
-	if c.start == 0 {
-		if st, err := readStat(c.pid); err == nil { // else known by its pidfd all the same
-			c.start = st.start
-		}
-	}
 	c.watchBy(fd)
 	return nil
 }
@@ -168,6 +163,11 @@ func (c *child) end() {
 
 // take reaps the child; if it is not over after all, it is looked at again.
 func (c *child) take() (status syscall.WaitStatus, known, over bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pidfd < 0 { // the host was closed
+		return 0, false, false
+	}
 	c.host.mu.Lock() // what is registered was not reaped, so its pid is no other's
 	defer c.host.mu.Unlock()
 	pid, err := syscall.Wait4(c.pid, &status, syscall.WNOHANG, nil)

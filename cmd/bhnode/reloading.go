@@ -34,6 +34,7 @@ type reloads struct {
 	resumed bool          // this node began with one under way
 	file    bool          // the file has changed since bhnode died, and is to be reloaded
 	busy    string        // why none can begin; "": one can
+	freed   chan struct{} // closed when one can again
 }
 
 func newReloads(history configs.History) *reloads {
@@ -43,10 +44,21 @@ func newReloads(history configs.History) *reloads {
 func (r *reloads) set(booted bool, busy string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.busy = busy
+	r.keepOut(busy)
 	if booted {
 		r.come()
 	}
+}
+
+// keepOut notes why no reload can begin, "" that one can; r is locked.
+func (r *reloads) keepOut(why string) {
+	switch {
+	case r.busy == "" && why != "":
+		r.freed = make(chan struct{})
+	case r.busy != "" && why == "":
+		close(r.freed)
+	}
+	r.busy = why
 }
 
 func (r *reloads) setBooted() {
@@ -71,17 +83,17 @@ func (r *reloads) booted() bool {
 	}
 }
 
-// awaitBoot waits a moment for the node to come up: it says that it is ready just
-// before what a reload would go back to is kept.
-func (r *reloads) awaitBoot(ctx context.Context) {
+// await waits a moment for the node to come up, and for a reload to end: both are told of just
+// before the next one can begin.
+func (r *reloads) await(ctx context.Context) {
 	r.mu.Lock()
-	busy := r.busy != ""
-	r.mu.Unlock()
-	if busy {
-		return
+	wait := r.up
+	if r.busy != "" {
+		wait = r.freed
 	}
+	r.mu.Unlock()
 	select {
-	case <-r.up:
+	case <-wait:
 	case <-time.After(keepingTime):
 	case <-ctx.Done():
 	}
@@ -94,13 +106,13 @@ func (r *reloads) upgrading() error {
 	if r.busy != "" {
 		return errors.New(r.busy)
 	}
-	r.busy = "an upgrade is under way"
+	r.keepOut("an upgrade is under way")
 	return nil
 }
 
 // enter lets one reload in at a time.
 func (r *reloads) enter(ctx context.Context) error {
-	r.awaitBoot(ctx)
+	r.await(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -109,7 +121,7 @@ func (r *reloads) enter(ctx context.Context) error {
 	case !r.booted():
 		return status.Error(codes.FailedPrecondition, "the node is still starting; reload when it is ready")
 	}
-	r.busy = `a reload is under way; "bhnode reload --abandon" gives it up`
+	r.keepOut(`a reload is under way; "bhnode reload --abandon" gives it up`)
 	return nil
 }
 
