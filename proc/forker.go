@@ -201,16 +201,35 @@ func ticksSinceBoot() uint64 {
 // error is why there is none.
 func (f *forker) start(ctx context.Context) (ended <-chan struct{}, err error) {
 	over, ready := make(chan struct{}), make(chan error)
-	go func() {
+	onAnotherThread(func() {
 		defer close(over)
-		runtime.LockOSThread() // for good: the thread ends with this goroutine
 		err := f.standAlone()
 		ready <- err
 		if err == nil {
 			f.run(ctx)
 		}
-	}()
+	})
 	return over, <-ready
+}
+
+// onAnotherThread runs work on a thread that ends with it, and that is not the main one: what
+// that has open is what everybody finds in /proc/self.
+func onAnotherThread(work func()) {
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			work()
+			return
+		}
+		locked := make(chan struct{})
+		go func() { // which cannot be here, as here is taken
+			runtime.LockOSThread()
+			close(locked)
+			work()
+		}()
+		<-locked
+		runtime.UnlockOSThread()
+	}()
 }
 
 // standAlone gives this thread a table of descriptors of its own, with the sockets, the

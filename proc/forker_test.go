@@ -61,8 +61,7 @@ func TestGoRunsOnAThreadWithItsOwnDescriptors(t *testing.T) {
 	}
 	defer f.close()
 	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
+	onAnotherThread(func() {
 		err := f.standAlone()
 		for range 50 {
 			runtime.GC()
@@ -79,7 +78,7 @@ func TestGoRunsOnAThreadWithItsOwnDescriptors(t *testing.T) {
 			t.Errorf("descriptor %d is everybody's", own)
 		}
 		done <- err
-	}()
+	})
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
