@@ -52,19 +52,95 @@ func (r *forkRequest) rename(fds []int) {
 	}
 }
 
-// forker makes the processes of a host. A fork copies the descriptors of its thread and an
-// exec closes them one by one, which at a thousand services takes longer than all else of a
-// start; so it has a thread with a table of its own (close_range(2), CLOSE_RANGE_UNSHARE) that
-// holds next to nothing. What a child is to have reaches it by a socket (unix(7), SCM_RIGHTS).
+// forkers make the processes of a host, one for each processor, up to mostForkers: a fork waits
+// until its child has become the program.
+type forkers struct {
+	host *Host
+	all  []*forker
+	idle chan *forker
+}
+
+const mostForkers = 4
+
+func newForkers(h *Host) (*forkers, error) {
+	n := min(runtime.GOMAXPROCS(0), mostForkers)
+	if h.opts.KillOnDeath {
+		n = 1 // the main thread
+	}
+	all := &forkers{host: h, idle: make(chan *forker, n)}
+	for range n {
+		f, err := newForker(h)
+		if err != nil {
+			all.close()
+			return nil, err
+		}
+		all.all = append(all.all, f)
+	}
+	return all, nil
+}
+
+// start has each fork on a thread of its own until ctx ends. It returns one that the caller has
+// to do that for, nil if there is none, and what waits for the threads to end.
+func (all *forkers) start(ctx context.Context) (own *forker, wait func()) {
+	var threads []<-chan struct{}
+	for _, f := range all.all {
+		if all.host.opts.KillOnDeath {
+			own = f
+			break
+		}
+		over, err := f.start(ctx)
+		if err != nil { // what the others were not given they will not be given either
+			own = f
+			break
+		}
+		threads = append(threads, over)
+		all.idle <- f
+	}
+	if own != nil {
+		all.idle <- own
+	}
+	return own, func() {
+		for _, over := range threads {
+			<-over
+		}
+	}
+}
+
+func (all *forkers) close() {
+	for _, f := range all.all {
+		closeAll(f.socket[:])
+	}
+}
+
+// ask has a process forked.
+func (all *forkers) ask(ctx context.Context, r forkRequest) (*child, error) {
+	select {
+	case f := <-all.idle:
+		c, err := f.ask(r)
+		all.idle <- f
+		if err != nil {
+			return nil, err
+		}
+		return c, c.watch()
+	case <-all.host.served:
+		return nil, errNotServed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// forker forks for one at a time. A fork copies the descriptors of its thread and an exec
+// closes them one by one, which at a thousand services takes longer than all else of a start;
+// so it has a thread with a table of its own (close_range(2), CLOSE_RANGE_UNSHARE) that holds
+// next to nothing. What a child is to have reaches it by a socket (unix(7), SCM_RIGHTS).
 type forker struct {
 	host     *Host
 	requests chan forkRequest
-	turn     chan struct{} // of who has sent descriptors and not yet the request
-	socket   [2]int        // in both tables under the same numbers
+	socket   [2]int // in both tables under the same numbers
 }
 
 func newForker(h *Host) (*forker, error) {
-	f := &forker{host: h, requests: make(chan forkRequest), turn: make(chan struct{}, 1)}
+	f := &forker{host: h, requests: make(chan forkRequest)}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
@@ -73,48 +149,20 @@ func newForker(h *Host) (*forker, error) {
 	return f, nil
 }
 
-func (f *forker) close() { closeAll(f.socket[:]) }
-
-// ask has a process forked.
-func (f *forker) ask(ctx context.Context, r forkRequest) (*child, error) {
+// ask hands a request over and waits for the answer.
+func (f *forker) ask(r forkRequest) (*child, error) {
 	r.reply = make(chan forkReply, 1)
-	select {
-	case f.turn <- struct{}{}:
-	case <-f.host.served:
-		return nil, errNotServed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	err := f.hand(ctx, r)
-	<-f.turn
+	err := unix.Sendmsg(f.socket[0], []byte{0}, unix.UnixRights(r.descriptors()...), nil, unix.MSG_NOSIGNAL)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot hand descriptors to the thread that forks: %w", err)
 	}
-	reply := <-r.reply
-	if reply.err != nil {
-		return nil, reply.err
-	}
-	return reply.child, reply.child.watch()
-}
-
-// hand hands a request over.
-func (f *forker) hand(ctx context.Context, r forkRequest) error {
-	fds := r.descriptors()
-	if err := unix.Sendmsg(f.socket[0], []byte{0}, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL); err != nil {
-		return fmt.Errorf("cannot hand descriptors to the thread that forks: %w", err)
-	}
-	var err error
 	select {
 	case f.requests <- r:
-		return nil
-	case <-f.host.served:
-		err = errNotServed
-	case <-ctx.Done():
-		err = ctx.Err()
+	case <-f.host.served: // what was sent is lost with the socket
+		return nil, errNotServed
 	}
-	back, receiveErr := f.receive(len(fds))
-	closeAll(back)
-	return errors.Join(err, receiveErr)
+	reply := <-r.reply
+	return reply.child, reply.err
 }
 
 // receive takes over what ask has sent.
@@ -163,8 +211,8 @@ func (f *forker) fork(r forkRequest) (*child, error) {
 	defer closeAll(fds)
 	r.rename(fds)
 	h := f.host
-	h.births.Lock()
-	defer h.births.Unlock()
+	h.births.RLock()
+	defer h.births.RUnlock()
 	before := ticksSinceBoot()
 	pid, err := syscall.ForkExec(r.path, r.argv, r.attr)
 	if err != nil {

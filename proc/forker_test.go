@@ -59,7 +59,7 @@ func TestGoRunsOnAThreadWithItsOwnDescriptors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.close()
+	defer closeAll(f.socket[:])
 	done := make(chan error)
 	onAnotherThread(func() {
 		err := f.standAlone()

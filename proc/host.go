@@ -50,8 +50,8 @@ type Host struct {
 	heirloom *heirloom // nil: no keeper was left behind
 	heritage *heritage // nil: nothing was handed over
 	heirs    chan succession
-	forker   *forker
-	births   sync.Mutex    // held while a child is born or orphans are reaped
+	forkers  *forkers
+	births   sync.RWMutex  // read while a child is born, held while orphans are reaped
 	served   chan struct{} // Serve has returned
 	hookNo   atomic.Uint64
 	closing  sync.Once
@@ -129,7 +129,7 @@ func (h *Host) open() (err error) {
 	if h.poller, err = newPoller(); err != nil {
 		return err
 	}
-	if h.forker, err = newForker(h); err != nil {
+	if h.forkers, err = newForkers(h); err != nil {
 		return err
 	}
 	h.findGroup()
@@ -242,8 +242,8 @@ func (h *Host) closeFiles() error {
 	if h.state != nil {
 		errs = append(errs, h.state.Close())
 	}
-	if h.forker != nil {
-		h.forker.close()
+	if h.forkers != nil {
+		h.forkers.close()
 	}
 	if h.poller != nil {
 		errs = append(errs, h.poller.close())

@@ -92,7 +92,7 @@ func (k *keeper) start(ctx context.Context) error {
 		return os.NewSyscallError("socketpair", err)
 	}
 	null := k.host.null.Fd()
-	c, err := k.host.forker.ask(ctx, forkRequest{
+	c, err := k.host.forkers.ask(ctx, forkRequest{
 		path: "/proc/self/exe", argv: []string{"bhnode", keep.Command},
 		attr: &syscall.ProcAttr{
 			Env:   []string{envKeeper + "=" + k.host.instance, "GOMAXPROCS=1", "GOGC=off"},

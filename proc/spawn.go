@@ -67,7 +67,7 @@ func (h *Host) execPlain(ctx context.Context, path, born string, e execSpec) (*c
 		return nil, err
 	}
 	defer closeAll([]int{leaf})
-	c, err := h.forker.ask(ctx, forkRequest{path: path, argv: e.argv, attr: attr, mark: e.mark, group: e.group})
+	c, err := h.forkers.ask(ctx, forkRequest{path: path, argv: e.argv, attr: attr, mark: e.mark, group: e.group})
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return nil, execError(path, errno)
 	}
@@ -124,7 +124,7 @@ func (h *Host) execShim(ctx context.Context, path string, into entry, e execSpec
 		attr.Files = append(attr.Files, uintptr(fd))
 	}
 	b.Joins = len(joins)
-	c, err := h.forker.ask(ctx, forkRequest{
+	c, err := h.forkers.ask(ctx, forkRequest{
 		path: "/proc/self/exe", argv: b.Args(e.argv), attr: attr, mark: e.mark, group: e.group,
 	})
 	if err := errors.Join(err, w.Close()); err != nil {

@@ -27,13 +27,11 @@ var errNotServed = errors.New("no process can be started any more: bhnode ends")
 // called once.
 func (h *Host) Serve(ctx context.Context) {
 	defer close(h.served)
-	requests := h.forker.requests
-	if !h.opts.KillOnDeath {
-		over, err := h.forker.start(ctx)
-		defer func() { <-over }()
-		if err == nil {
-			requests = nil
-		}
+	own, wait := h.forkers.start(ctx)
+	defer wait()
+	var requests chan forkRequest
+	if own != nil {
+		requests = own.requests
 	}
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGCHLD)
@@ -44,7 +42,7 @@ func (h *Host) Serve(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case r := <-requests:
-			h.forker.serve(r)
+			own.serve(r)
 		case s := <-h.heirs:
 			s.reply <- h.become(s)
 		case <-ended:
