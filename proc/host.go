@@ -36,6 +36,7 @@ type HostOptions struct {
 type Host struct {
 	opts     HostOptions
 	instance string // random, of the runtime directory
+	fresh    bool   // it was made just now: nobody can carry it
 	boot     string // of the machine
 	groupID  int    // -1: none
 	lock     *os.File
@@ -112,7 +113,7 @@ func (h *Host) open() (err error) {
 	if err := makeOwnDir(stateDir, 0o700); err != nil {
 		return err
 	}
-	if h.instance, err = instanceOf(h.opts.RuntimeDir); err != nil {
+	if h.instance, h.fresh, err = instanceOf(h.opts.RuntimeDir); err != nil {
 		return err
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")

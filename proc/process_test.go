@@ -350,7 +350,7 @@ func TestKillOnDeath(t *testing.T) {
 	outer := newHost(t)
 	dir := filepath.Join(shortDir(t), "run")
 	node := startReady(t, outer, childSpec("mortal", dir))
-	instance, err := instanceOf(dir)
+	instance, _, err := instanceOf(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

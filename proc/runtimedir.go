@@ -114,22 +114,23 @@ func readPid(path string) int {
 }
 
 // instanceOf returns the random number by which processes started on this runtime
-// directory are known, and makes it at the first time.
-func instanceOf(dir string) (string, error) {
+// directory are known, and makes it at the first time, which fresh tells.
+func instanceOf(dir string) (id string, fresh bool, err error) {
 	path := filepath.Join(dir, instanceFile)
 	data, err := os.ReadFile(path)
-	id := strings.TrimSpace(string(data))
+	id = strings.TrimSpace(string(data))
 	if raw, hexErr := hex.DecodeString(id); err == nil && hexErr == nil && len(raw) == 16 {
-		return id, nil
+		return id, false, nil
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("cannot read the instance: %w", err)
+	fresh = errors.Is(err, fs.ErrNotExist)
+	if err != nil && !fresh {
+		return "", false, fmt.Errorf("cannot read the instance: %w", err)
 	}
 	var raw [16]byte
 	_, _ = rand.Read(raw[:]) // never fails
 	id = hex.EncodeToString(raw[:])
 	if err := os.WriteFile(path+".tmp", []byte(id+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("cannot write the instance: %w", err)
+		return "", false, fmt.Errorf("cannot write the instance: %w", err)
 	}
-	return id, os.Rename(path+".tmp", path)
+	return id, fresh, os.Rename(path+".tmp", path)
 }

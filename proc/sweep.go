@@ -58,8 +58,10 @@ func (h *Host) Sweep(ctx context.Context, adopt map[string]uint64) ([]Leftover, 
 			sw.spared[r.Service] = inc
 		}
 	}
-	if err := sw.run(ctx); err != nil {
-		return sw.found(), err
+	if !h.fresh || len(sw.records) > 0 {
+		if err := sw.run(ctx); err != nil {
+			return sw.found(), err
+		}
 	}
 	var errs []error
 	for _, r := range sw.records {
