@@ -76,7 +76,7 @@ func (a *adoption) main(p *Process) *child {
 		host: a.host, pid: r.Pid, start: r.StartTime, mark: p.mark, group: p.group, started: r.Started,
 		adopted: true, pidfd: -1, exited: make(chan struct{}),
 	}
-	fd, err := unix.PidfdOpen(r.Pid, unix.PIDFD_NONBLOCK)
+	fd, err := unix.PidfdOpen(r.Pid, 0)
 	if err == nil {
 		st, statErr := readStat(r.Pid) // of the process that fd is of, as that is not reaped by then
 		if statErr == nil && st.start == r.StartTime && a.isOurs(r.Pid) {

@@ -93,7 +93,7 @@ type child struct {
 
 // watch has a child that was just forked reaped when it ends.
 func (c *child) watch() error {
-	fd, err := unix.PidfdOpen(c.pid, unix.PIDFD_NONBLOCK)
+	fd, err := unix.PidfdOpen(c.pid, 0)
 	if err != nil {
 		_ = syscall.Kill(c.pid, syscall.SIGKILL)
 		_, _ = syscall.Wait4(c.pid, nil, 0, nil)
