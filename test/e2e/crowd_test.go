@@ -54,7 +54,7 @@ func TestHalfOpenConnectionsKeepNobodyOut(t *testing.T) {
 // in the log.
 func TestAHundredFollowersHoldNothingUp(t *testing.T) {
 	t.Parallel()
-	n := newNode(t, "services:\n  flood: {command: [@self, until=@dir/go, lines=200000, \"note=@dir/done:all\"]}\n")
+	n := newNode(t, "services:\n  flood: {command: [@self, lines=1, until=@dir/go, lines=200000, \"note=@dir/done:all\"]}\n")
 	n.up()
 	c, err := client.Dial(client.Options{Socket: n.socket})
 	if err != nil {
@@ -66,13 +66,16 @@ func TestAHundredFollowersHoldNothingUp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer runtime.KeepAlive(stream) // and never read
+		if _, err := stream.Recv(); err != nil { // the first line: it follows
+			t.Fatal(err)
+		}
+		defer runtime.KeepAlive(stream) // and never read again
 	}
 	n.write("go", "")
 	n.eventually("all is written", func() bool { return n.read("done") != "" })
 	n.do("status")
 	n.stop()
-	if lines := n.logLines("flood"); len(lines) != 200_000 {
+	if lines := n.logLines("flood"); len(lines) != 200_001 {
 		t.Errorf("%d lines were kept", len(lines))
 	}
 }
