@@ -173,7 +173,9 @@ func EventOf(r journal.Record) *bhnodev1.Event {
 func valueOf(attr any) (*structpb.Value, error) {
 	switch attr.(type) {
 	case string, bool, int, uint64, float64:
-		return structpb.NewValue(attr)
+		if v, err := structpb.NewValue(attr); err == nil { // else a text that is no UTF-8
+			return v, nil
+		}
 	}
 	raw, err := json.Marshal(attr)
 	if err != nil {

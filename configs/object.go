@@ -83,8 +83,6 @@ func (d *decoder) object(n *node, path string) *object {
 		o.place = n.pos
 	}
 	if n == nil || n.kind == mapKind {
-		const usual = 32 // keys of a service
-		o.known = make([]string, 0, usual)
 		return o
 	}
 	if n.kind != nullKind {

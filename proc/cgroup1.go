@@ -167,11 +167,7 @@ func freshLeaf(dir string, incarnation uint64) (string, error) {
 	err := unix.Mkdir(leaf, mode)
 	switch {
 	case errors.Is(err, unix.ENOENT): // the first one
-		if unix.Mkdir(dir, mode) != nil {
-			err = os.MkdirAll(dir, mode)
-		} else {
-			err = nil
-		}
+		err = os.MkdirAll(dir, mode)
 	case errors.Is(err, unix.EEXIST):
 		err = removeGroups(leaf)
 	default:

@@ -99,8 +99,12 @@ func (o ownership) make(path string) error {
 }
 
 // give sets the mode and owner of a directory, never those of what a link points to.
-func (o ownership) give(path string) (err error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+func (o ownership) give(path string) error {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Open(path, flags, 0)
+	for errors.Is(err, unix.EINTR) { // as it is on a disk that is elsewhere
+		fd, err = unix.Open(path, flags, 0)
+	}
 	if err != nil {
 		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
