@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -172,107 +171,6 @@ func (o *Output) wake() {
 	case o.ready <- struct{}{}:
 	default:
 	}
-}
-
-// poller watches descriptors for those who wait for them, on one thread.
-type poller struct {
-	epoll int
-	end   int // an eventfd
-	ended chan struct{}
-
-	mu      sync.Mutex
-	watched map[int32]waker
-}
-
-// waker waits for a descriptor.
-type waker interface{ wake() }
-
-func newPoller() (*poller, error) {
-	p := &poller{ended: make(chan struct{}), watched: map[int32]waker{}}
-	var err error
-	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	if p.end, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(p.epoll))
-	}
-	if err := p.control(unix.EPOLL_CTL_ADD, p.end, unix.EPOLLIN); err != nil {
-		return nil, errors.Join(err, unix.Close(p.end), unix.Close(p.epoll))
-	}
-	go p.run()
-	return p, nil
-}
-
-func (p *poller) control(op, fd int, events uint32) error {
-	err := unix.EpollCtl(p.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}) //nolint:gosec // a descriptor
-	return os.NewSyscallError("epoll_ctl", err)
-}
-
-// watch wakes o once, when it can be read. Its lock is held.
-func (p *poller) watch(o *Output) error {
-	const events = unix.EPOLLIN | unix.EPOLLONESHOT
-	if o.watched {
-		return p.control(unix.EPOLL_CTL_MOD, o.fd, events)
-	}
-	o.watched = true
-	return p.add(o.fd, o, events)
-}
-
-// add wakes w at events of fd, until remove.
-func (p *poller) add(fd int, w waker, events uint32) error {
-	p.mu.Lock()
-	p.watched[int32(fd)] = w //nolint:gosec // a descriptor
-	p.mu.Unlock()
-	return p.control(unix.EPOLL_CTL_ADD, fd, events)
-}
-
-// remove ends what add began, before fd is closed.
-func (p *poller) remove(fd int) {
-	p.mu.Lock()
-	delete(p.watched, int32(fd)) //nolint:gosec // a descriptor
-	p.mu.Unlock()
-	_ = p.control(unix.EPOLL_CTL_DEL, fd, 0) // its end does the same
-}
-
-// forget ends the watch over o. Its lock is held.
-func (p *poller) forget(o *Output) {
-	if o.watched {
-		p.remove(o.fd)
-	}
-}
-
-func (p *poller) run() {
-	defer close(p.ended)
-	events := make([]unix.EpollEvent, 128)
-	for {
-		n, err := unix.EpollWait(p.epoll, events, -1)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return
-		}
-		for _, e := range events[:max(n, 0)] {
-			if int(e.Fd) == p.end {
-				return
-			}
-			p.mu.Lock()
-			w := p.watched[e.Fd] // nil: closed meanwhile; another of that number looks in vain
-			p.mu.Unlock()
-			if w != nil {
-				w.wake()
-			}
-		}
-	}
-}
-
-// stop ends the thread: nobody is woken any more.
-func (p *poller) stop() error {
-	_, err := unix.Write(p.end, binary.NativeEndian.AppendUint64(nil, 1))
-	<-p.ended
-	return os.NewSyscallError("write", err)
-}
-
-// close ends the thread and gives all back. No output may be read after it.
-func (p *poller) close() error {
-	return errors.Join(p.stop(), unix.Close(p.end), unix.Close(p.epoll))
 }
 
 // pipeSize absorbs pauses of the reader; more gains nothing.
