@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -23,7 +24,10 @@ import (
 const (
 	keeperFile     = "keeper" // in the runtime directory: its pid and start time
 	envKeeper      = "BHNODE_KEEPER"
-	keeperPatience = 200 // milliseconds that it may be slow to take something
+	keeperPatience = 200 * time.Millisecond // that it may be slow to take something
+	keeperLook     = time.Millisecond       // between two looks whether it has
+	keeperWaits    = 16                     // messages, or one for so long, until it is rung
+	keeperRing     = time.Second
 	keeperFailsIn  = 5 * time.Second
 	keeperTries    = 5
 )
@@ -34,8 +38,11 @@ type keeper struct {
 	host *Host
 
 	mu     sync.Mutex
-	main   *child // nil: there is none
-	socket int    // -1: there is none
+	main   *child      // nil: there is none
+	socket int         // -1: there is none
+	bell   int         // as that
+	unread int         // messages since it rang
+	later  *time.Timer // rings when some are; nil: none are
 	given  map[uint64]*Output
 	failed int  // keepers in a row that did not live long
 	off    bool // none is wanted, or any more
@@ -43,7 +50,7 @@ type keeper struct {
 
 func newKeeper(h *Host) *keeper {
 	// With on_daemon_death kill nothing outlives bhnode, as where it is the init.
-	return &keeper{host: h, socket: -1, given: map[uint64]*Output{}, off: h.opts.KillOnDeath || os.Getpid() == 1}
+	return &keeper{host: h, socket: -1, bell: -1, given: map[uint64]*Output{}, off: h.opts.KillOnDeath || os.Getpid() == 1}
 }
 
 // hold has the keeper hold pipes. That it cannot is no reason not to start a service.
@@ -91,20 +98,26 @@ func (k *keeper) start(ctx context.Context) error {
 	if err != nil {
 		return os.NewSyscallError("socketpair", err)
 	}
+	bell, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		closeAll(pair[:])
+		return os.NewSyscallError("socketpair", err)
+	}
 	null := k.host.null.Fd()
 	c, err := k.host.forkers.ask(ctx, forkRequest{
 		path: "/proc/self/exe", argv: []string{"bhnode", keep.Command},
 		attr: &syscall.ProcAttr{
 			Env:   []string{envKeeper + "=" + k.host.instance, "GOMAXPROCS=1", "GOGC=off"},
-			Files: []uintptr{null, null, null, uintptr(pair[1])}, Dir: "/",
+			Files: []uintptr{null, null, null, uintptr(pair[1]), uintptr(bell[0])}, Dir: "/",
 			Sys: &syscall.SysProcAttr{Setsid: true},
 		},
 	})
-	_ = unix.Close(pair[1])
+	closeAll([]int{pair[1], bell[0]})
 	if err != nil {
-		return errors.Join(fmt.Errorf("cannot start the keeper of the output pipes: %w", err), unix.Close(pair[0]))
+		closeAll([]int{pair[0], bell[1]})
+		return fmt.Errorf("cannot start the keeper of the output pipes: %w", err)
 	}
-	k.main, k.socket = c, pair[0]
+	k.main, k.socket, k.bell = c, pair[0], bell[1]
 	k.host.waits.Go(func() { k.watch(c) })
 	return errors.Join(k.give(slices.Collect(maps.Values(k.given))), k.record(c))
 }
@@ -117,8 +130,8 @@ func (k *keeper) watch(c *child) {
 	if k.main != c {
 		return
 	}
-	_ = unix.Close(k.socket)
-	k.main, k.socket = nil, -1
+	closeAll([]int{k.socket, k.bell})
+	k.main, k.socket, k.bell = nil, -1, -1
 	if k.failed++; time.Since(c.started) > keeperFailsIn {
 		k.failed = 1
 	}
@@ -148,20 +161,47 @@ func (k *keeper) give(outputs []*Output) error {
 	return nil
 }
 
+// send puts a message into its socket, from which it is taken once it rings.
 func (k *keeper) send(message []byte, fds []int) error {
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	for {
+	for waited := time.Duration(0); ; waited += keeperLook {
 		err := unix.Sendmsg(k.socket, message, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if !errors.Is(err, unix.EAGAIN) {
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ETOOMANYREFS) {
+			k.sent()
 			return os.NewSyscallError("sendmsg", err)
 		}
-		p := []unix.PollFd{{Fd: int32(k.socket), Events: unix.POLLOUT}} //nolint:gosec // a descriptor
-		if n, err := unix.Poll(p, keeperPatience); n == 0 && err == nil {
+		if k.ring(); waited >= keeperPatience {
 			return fmt.Errorf("the keeper of the output pipes does not answer: %w", unix.ETIMEDOUT)
 		}
+		time.Sleep(keeperLook)
+	}
+}
+
+// sent rings, or has it ring before long.
+func (k *keeper) sent() {
+	switch k.unread++; {
+	case k.unread >= keeperWaits:
+		k.ring()
+	case k.later == nil:
+		k.later = time.AfterFunc(keeperRing, func() {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.ring()
+		})
+	}
+}
+
+// ring has it take what was sent. mu is held.
+func (k *keeper) ring() {
+	if k.unread = 0; k.later != nil {
+		k.later.Stop()
+		k.later = nil
+	}
+	if k.bell >= 0 {
+		_ = unix.Sendmsg(k.bell, []byte{0}, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) // full: it rings; gone: another one is told all
 	}
 }
 
@@ -179,6 +219,7 @@ func (k *keeper) end() {
 	k.mu.Lock()
 	c := k.main
 	k.off = true
+	k.ring() // not later
 	k.mu.Unlock()
 	if c != nil {
 		_ = c.signal(syscall.SIGKILL) // it has nothing to do in the end
@@ -204,8 +245,17 @@ func findHeirloom(dir, instance string) *heirloom {
 	if _, err := fmt.Sscanf(string(text), "%d %d", &l.pid, &l.start); err != nil || !l.isIt(instance) {
 		return nil
 	}
+	for waited := time.Duration(0); !l.knows() && waited < keeperPatience; waited += keeperLook {
+		time.Sleep(keeperLook)
+	}
 	l.pipes = pipesOf(l.pid)
 	return l
+}
+
+// knows says whether it has taken all that was sent to it: it then closes its socket.
+func (l *heirloom) knows() bool {
+	_, err := os.Lstat(procPath(l.pid, "fd/"+strconv.Itoa(keep.Socket)))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 func (l *heirloom) isIt(instance string) bool {

@@ -3,9 +3,11 @@
 // nobody has read is gone with the last descriptor of its pipe; so if bhnode is killed and
 // a service ends before the next bhnode runs, its last lines are still here.
 //
-// While bhnode lives the keeper only takes descriptors and gives them back. When it is
-// killed, the keeper waits for the next bhnode, which finds the pipes in /proc/PID/fd and
-// ends it, or until nothing is left that could be read.
+// While bhnode lives the keeper only takes descriptors and gives them back. What is in its
+// socket is held already, by the kernel, so it looks there only when its bell is rung: to be
+// woken for each start would slow it down. When bhnode is killed, the keeper takes what is
+// there, closes the socket, and waits for the next bhnode, which finds the pipes in
+// /proc/PID/fd and ends it, or until nothing is left that could be read.
 //
 // As package shim it is an init that needs hardly any other package: so the process has
 // no more than the memory of an empty Go program.
@@ -22,8 +24,12 @@ import (
 // Command is the first argument of a keeper.
 const Command = "__keep"
 
-// Socket is its end of the socket, of type SOCK_SEQPACKET, that it gets messages from.
-const Socket = 3
+// What it is born with: its ends of two sockets of type SOCK_SEQPACKET, one that it gets
+// messages from, and one whose messages only tell it to look there.
+const (
+	Socket = 3
+	Bell   = 4
+)
 
 // The messages: a letter, and the inodes of the pipes in eight bytes each.
 const (
@@ -37,7 +43,6 @@ const Most = 64
 const (
 	inodeSize   = 8
 	lookSeconds = 2
-	napTime     = 5_000_000 // nanoseconds
 	pollHangUp  = 0x10      // POLLHUP of poll(2), which is reported unasked
 )
 
@@ -67,26 +72,34 @@ func raiseLimit() {
 // keeper holds descriptors, by the inode of their pipe.
 type keeper struct{ held map[uint64]int }
 
-// serve does as it is told until bhnode is gone. What waits in the socket is held already, so
-// after each look it naps: to be woken for each of a thousand starts would slow them down.
+// serve does as it is told whenever it rings, until bhnode is gone.
 func (k *keeper) serve() {
+	rings := make([]byte, 1)
+	for {
+		n, err := syscall.Read(Bell, rings)
+		if err == syscall.EINTR {
+			continue
+		}
+		k.hear()
+		if n <= 0 || err != nil {
+			_ = syscall.Close(Socket)
+			return
+		}
+	}
+}
+
+// hear takes all messages that are there.
+func (k *keeper) hear() {
 	text := make([]byte, 1+Most*inodeSize)
 	control := make([]byte, syscall.CmsgSpace(Most*4))
-	flags := 0
 	for {
-		n, m, _, _, err := syscall.Recvmsg(Socket, text, control, syscall.MSG_CMSG_CLOEXEC|flags)
+		n, m, _, _, err := syscall.Recvmsg(Socket, text, control, syscall.MSG_CMSG_CLOEXEC|syscall.MSG_DONTWAIT)
 		switch {
 		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			flags = 0
 		case n <= 0 || err != nil:
 			return
 		default:
-			if k.obey(text[:n], control[:m]); flags == 0 {
-				nap := syscall.Timespec{Nsec: napTime}
-				_ = syscall.Nanosleep(&nap, nil)
-			}
-			flags = syscall.MSG_DONTWAIT
+			k.obey(text[:n], control[:m])
 		}
 	}
 }
