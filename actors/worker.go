@@ -174,7 +174,9 @@ func (w *worker) perform(c actor.Context, d supervision.Deed) {
 	case supervision.TellStuck:
 		w.lookForLeft(c)
 	case supervision.AwaitAll:
-		w.awaitAll(c)
+		w.awaitAll(c, false)
+	case supervision.EndLeft:
+		w.awaitAll(c, true)
 	case supervision.TellOver:
 		w.over(c)
 	}

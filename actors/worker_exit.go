@@ -34,15 +34,21 @@ func (w *worker) killLeft(c actor.Context) {
 	})
 }
 
-// awaitAll waits until nothing of the incarnation is alive.
-func (w *worker) awaitAll(c actor.Context) {
-	if w.awaited {
-		return // its predecessor's goroutines told the same
+// awaitAll waits until nothing of the incarnation is alive, and kills that first if told to.
+func (w *worker) awaitAll(c actor.Context, kill bool) {
+	if w.awaited { // its predecessor's goroutines told the same
+		if kill {
+			w.killLeft(c)
+		}
+		return
 	}
 	w.awaited = true
 	w.body.closeProber(w.node)
 	p, inc := w.body.process, w.inc
 	await(c, func() any {
+		if kill {
+			_ = p.Kill() // AwaitGone sees whether it worked
+		}
 		_ = p.AwaitGone(context.Background()) // ends only when all are gone
 		return emptied{inc}
 	})

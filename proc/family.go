@@ -37,6 +37,7 @@ type family struct {
 	host   *Host
 	leader *child
 	killed atomic.Bool
+	gone   atomic.Bool // and then nobody was left
 
 	looking sync.Mutex
 	seen    map[life]bool // found by earlier looks: one that ends can no longer say whose it is
@@ -199,7 +200,14 @@ func (f *family) kill() error {
 	had := map[life]bool{}
 	for fresh := true; fresh && len(errs) == 0; {
 		fresh = false
-		for _, st := range f.left() {
+		over := f.leader.isOver()
+		left, sure := f.leftForSure()
+		if over && sure && len(left) == 0 {
+			f.gone.Store(true)
+			f.leader.group.markEmpty()
+			return nil
+		}
+		for _, st := range left {
 			if had[st.life()] {
 				continue
 			}
@@ -257,6 +265,9 @@ const (
 
 // awaitGone returns when nothing is left of the family. After a kill it kills what appears since.
 func (f *family) awaitGone(ctx context.Context) error {
+	if f.gone.Load() && f.leader.group.isEmpty() {
+		return nil
+	}
 	select {
 	case <-f.leader.exited:
 	case <-ctx.Done():

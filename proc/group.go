@@ -169,6 +169,16 @@ func (g *group) populated() bool {
 	return !bytes.Contains(said, []byte("populated 0"))
 }
 
+// isEmpty tells whether it is known that nobody is in the leaf, and no hook came since.
+func (g *group) isEmpty() bool { return g == nil || g.leaf == "" || g.empty.Load() }
+
+// markEmpty says so.
+func (g *group) markEmpty() {
+	if g != nil {
+		g.empty.Store(true)
+	}
+}
+
 // awaitEmpty returns when nothing is in the leaf.
 func (g *group) awaitEmpty(ctx context.Context, p *poller) error {
 	if g == nil || g.leaf == "" {

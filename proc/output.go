@@ -181,13 +181,12 @@ const pipeSize = 256 << 10
 // waits in the pipe, and the next bhnode can open it anew.
 func (p *poller) outputPipe(a account) (r *Output, w int, err error) {
 	var fds [2]int
-	if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC); err != nil {
+	if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC|syscall.O_NONBLOCK); err != nil {
 		return nil, -1, os.NewSyscallError("pipe2", err)
 	}
 	defer func() { _ = syscall.Close(fds[1]) }()
 	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize) // a smaller one only costs more wake-ups
-	err = syscall.SetNonblock(fds[0], true)
-	if err == nil && a.cred != nil { // its user may then open /dev/stdout
+	if a.cred != nil { // its user may then open /dev/stdout
 		err = syscall.Fchown(fds[1], a.uid, a.gid)
 	}
 	if err == nil {

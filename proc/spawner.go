@@ -190,14 +190,22 @@ func (c *child) onExit(f func()) {
 	}
 }
 
-// ending returns how the child ended, nothing known while it has not.
-func (c *child) ending() Exit {
+// isOver tells whether exit is valid.
+func (c *child) isOver() bool {
 	select {
 	case <-c.exited:
-		return c.exit
+		return true
 	default:
-		return Exit{}
+		return false
 	}
+}
+
+// ending returns how the child ended, nothing known while it has not.
+func (c *child) ending() Exit {
+	if c.isOver() {
+		return c.exit
+	}
+	return Exit{}
 }
 
 // signal signals the child by its pidfd.
