@@ -195,12 +195,15 @@ func descend(parent procStat) []procStat {
 // found who has not had it: a process may fork while it is looked for.
 func (f *family) kill() error {
 	f.killed.Store(true)
-	f.leader.group.kill()
+	over := f.leader.isOver()
+	if in := f.leader.group.kill(); over && !in {
+		f.leader.group.markEmpty()
+	}
 	var errs []error
 	had := map[life]bool{}
 	for fresh := true; fresh && len(errs) == 0; {
 		fresh = false
-		over := f.leader.isOver()
+		over = f.leader.isOver()
 		left, sure := f.leftForSure()
 		if over && sure && len(left) == 0 {
 			f.gone.Store(true)

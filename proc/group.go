@@ -138,18 +138,21 @@ func openGroup(dir string) (int, error) {
 	return fd, nil
 }
 
-// kill kills all that is in the leaf, what is forked meanwhile too.
-func (g *group) kill() {
+// kill kills all that is in the leaf, what is forked meanwhile too; false: nobody was there.
+func (g *group) kill() bool {
 	if g == nil {
-		return
+		return false
 	}
 	g.killed.Store(true)
 	switch {
 	case g.frozen:
 		killFrozen(g.leaf)
-	case g.leaf != "" && g.populated():
+	case g.leaf == "" || !g.populated():
+		return false
+	default:
 		_ = writeGroup(g.leaf, "cgroup.kill", "1") // without it, its members are killed one by one
 	}
+	return true
 }
 
 // members returns what is alive in the leaf and below it.

@@ -38,14 +38,15 @@ type keeper struct {
 	host *Host
 
 	mu     sync.Mutex
-	main   *child      // nil: there is none
-	socket int         // -1: there is none
-	bell   int         // as that
-	unread int         // messages since it rang
-	later  *time.Timer // rings when some are; nil: none are
+	main   *child // nil: there is none
+	socket int    // -1: there is none
+	bell   int    // as that
+	unread int    // messages since it rang
+	later  bool   // it is to ring
 	given  map[uint64]*Output
-	failed int  // keepers in a row that did not live long
-	off    bool // none is wanted, or any more
+	over   []uint64 // what it is still to give back
+	failed int      // keepers in a row that did not live long
+	off    bool     // none is wanted, or any more
 }
 
 func newKeeper(h *Host) *keeper {
@@ -76,19 +77,18 @@ func (k *keeper) hold(ctx context.Context, outputs ...*Output) {
 	}
 }
 
-// drop has it give pipes back.
+// drop has it give pipes back, with the next ones that it gets or when it rings.
 func (k *keeper) drop(outputs ...*Output) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	message := []byte{keep.Drop}
 	for _, o := range outputs {
 		if inode := o.inode(); inode != 0 && k.given[inode] != nil {
 			delete(k.given, inode)
-			message = binary.LittleEndian.AppendUint64(message, inode)
+			k.over = append(k.over, inode)
 		}
 	}
-	if len(message) > 1 && k.socket >= 0 {
-		_ = k.send(message, nil) // it is gone: another one was not told of them
+	if len(k.over) > 0 {
+		k.ringLater()
 	}
 }
 
@@ -143,20 +143,23 @@ func (k *keeper) watch(c *child) {
 	}
 }
 
-// give sends it pipes. mu is held.
+// give sends it pipes, and which it is to give back. mu is held.
 func (k *keeper) give(outputs []*Output) error {
-	for len(outputs) > 0 {
-		n := min(len(outputs), keep.Most)
+	for len(outputs) > 0 || len(k.over) > 0 {
 		message, fds := []byte{keep.Hold}, []int{}
-		for _, o := range outputs[:n] {
-			if inode := o.inode(); inode != 0 {
-				message, fds = binary.LittleEndian.AppendUint64(message, inode), append(fds, o.fd)
+		for ; len(outputs) > 0 && len(fds) < keep.Most/2; outputs = outputs[1:] {
+			if inode := outputs[0].inode(); inode != 0 {
+				message, fds = binary.LittleEndian.AppendUint64(message, inode), append(fds, outputs[0].fd)
 			}
 		}
-		outputs = outputs[n:]
+		n := min(len(k.over), keep.Most/2)
+		for _, inode := range k.over[:n] {
+			message = binary.LittleEndian.AppendUint64(message, inode)
+		}
 		if err := k.send(message, fds); err != nil {
 			return err
 		}
+		k.over = slices.Delete(k.over, 0, n)
 	}
 	return nil
 }
@@ -170,7 +173,10 @@ func (k *keeper) send(message []byte, fds []int) error {
 	for waited := time.Duration(0); ; waited += keeperLook {
 		err := unix.Sendmsg(k.socket, message, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ETOOMANYREFS) {
-			k.sent()
+			if k.unread++; k.unread >= keeperWaits {
+				k.ring()
+			}
+			k.ringLater()
 			return os.NewSyscallError("sendmsg", err)
 		}
 		if k.ring(); waited >= keeperPatience {
@@ -180,29 +186,27 @@ func (k *keeper) send(message []byte, fds []int) error {
 	}
 }
 
-// sent rings, or has it ring before long.
-func (k *keeper) sent() {
-	switch k.unread++; {
-	case k.unread >= keeperWaits:
-		k.ring()
-	case k.later == nil:
-		k.later = time.AfterFunc(keeperRing, func() {
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			k.ring()
-		})
+// ringLater has it ring before long. mu is held.
+func (k *keeper) ringLater() {
+	if k.later {
+		return
 	}
+	k.later = true
+	time.AfterFunc(keeperRing, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.later = false; k.off || k.socket < 0 {
+			return // who follows is told all
+		}
+		_ = k.give(nil)
+		k.ring()
+	})
 }
 
 // ring has it take what was sent. mu is held.
 func (k *keeper) ring() {
-	if k.unread = 0; k.later != nil {
-		k.later.Stop()
-		k.later = nil
-	}
-	if k.bell >= 0 {
-		_ = unix.Sendmsg(k.bell, []byte{0}, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) // full: it rings; gone: another one is told all
-	}
+	k.unread = 0
+	_ = unix.Sendmsg(k.bell, []byte{0}, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) // full: it rings already
 }
 
 func (k *keeper) record(c *child) error {
@@ -219,7 +223,6 @@ func (k *keeper) end() {
 	k.mu.Lock()
 	c := k.main
 	k.off = true
-	k.ring() // not later
 	k.mu.Unlock()
 	if c != nil {
 		_ = c.signal(syscall.SIGKILL) // it has nothing to do in the end

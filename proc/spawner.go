@@ -13,8 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reapDelay gathers the ends of orphans, so that a thousand at once are one walk.
-const reapDelay = 100 * time.Millisecond
+// The ends of orphans are gathered, so that a thousand at once are one walk. After a walk
+// that found none, the ends of our own children, which the poller tells of, are not to wake
+// anybody for a while.
+const (
+	reapDelay = 100 * time.Millisecond
+	reapDeaf  = 500 * time.Millisecond
+)
 
 // lookAgain is when a child is looked at that the poller does not tell of.
 const lookAgain = time.Second
@@ -29,14 +34,13 @@ func (h *Host) Serve(ctx context.Context) {
 	defer close(h.served)
 	own, wait := h.forkers.start(ctx)
 	defer wait()
+	var reaper sync.WaitGroup
+	defer reaper.Wait()
+	reaper.Go(func() { h.reapOrphans(ctx) })
 	var requests chan forkRequest
 	if own != nil {
 		requests = own.requests
 	}
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, syscall.SIGCHLD)
-	defer signal.Stop(ended)
-	due := time.After(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,27 +49,49 @@ func (h *Host) Serve(ctx context.Context) {
 			own.serve(r)
 		case s := <-h.heirs:
 			s.reply <- h.become(s)
+		}
+	}
+}
+
+// reapOrphans reaps those that end, until ctx ends.
+func (h *Host) reapOrphans(ctx context.Context) {
+	ended := make(chan os.Signal, 1)
+	defer signal.Stop(ended)
+	due, deaf := time.After(0), true
+	for {
+		select {
+		case <-ctx.Done():
+			return
 		case <-ended:
 			if due == nil {
 				due = time.After(reapDelay)
 			}
 		case <-due:
 			due = nil
-			h.reap()
+			if deaf {
+				signal.Notify(ended, syscall.SIGCHLD) // before the look
+			}
+			deaf = !h.reap() && !deaf
+			if deaf {
+				signal.Stop(ended)
+				due = time.After(reapDeaf)
+			}
 		}
 	}
 }
 
-// reap takes the status of every child that ended and is nobody's. No child may be born
-// between the look and the wait.
-func (h *Host) reap() {
+// reap takes the status of every child that ended and is nobody's, and tells whether any child
+// is nobody's. None may be born between the look and the wait.
+func (h *Host) reap() (found bool) {
 	h.births.Lock()
 	defer h.births.Unlock()
 	for _, pid := range h.strays() {
 		h.mu.Lock() // see strays
 		_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 		h.mu.Unlock()
+		found = true
 	}
+	return found
 }
 
 func (h *Host) registered(pid int) bool {

@@ -31,11 +31,9 @@ const (
 	Bell   = 4
 )
 
-// The messages: a letter, and the inodes of the pipes in eight bytes each.
-const (
-	Hold = 'h' // with their descriptors
-	Drop = 'd'
-)
+// Hold begins a message: the inodes of pipes in eight bytes each. Those that come with a
+// descriptor are to be held, the others to be given back.
+const Hold = 'h'
 
 // Most is how many pipes a message is about, at most.
 const Most = 64
@@ -108,11 +106,7 @@ func (k *keeper) obey(text, control []byte) {
 	fds := descriptors(control)
 	for i := 0; 1+(i+1)*inodeSize <= len(text); i++ {
 		inode := inodeAt(text[1+i*inodeSize:])
-		switch {
-		case text[0] == Drop:
-			k.drop(inode)
-		case text[0] == Hold && i < len(fds):
-			k.drop(inode)
+		if k.drop(inode); i < len(fds) {
 			k.held[inode] = fds[i]
 		}
 	}
