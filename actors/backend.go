@@ -54,6 +54,7 @@ type Process interface {
 	Kill() error
 	Left() ([]proc.Remnant, error)
 	AwaitGone(ctx context.Context) error
+	Gone() bool // Kill has seen that nothing is left
 	// OnOutput calls once there is something of stdout or stderr to capture.
 	OnOutput(stream string, f func())
 	// Capture hands the output of stdout or stderr over as it comes, until its end or

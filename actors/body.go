@@ -142,6 +142,11 @@ func (b *body) release(s *service) {
 
 // drain returns when the output has ended, or is silent though somebody holds it.
 func (b *body) drain() {
+	select {
+	case <-b.output:
+		return
+	default:
+	}
 	timer := time.NewTimer(drainTime)
 	defer timer.Stop()
 	for waited := drainTime; ; waited += drainTime {

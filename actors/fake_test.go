@@ -138,9 +138,7 @@ func (b *fakeBackend) alive() (names []string) {
 	defer b.mu.Unlock()
 	for _, lives := range b.lives {
 		for _, p := range lives {
-			select {
-			case <-p.gone:
-			default:
+			if !p.Gone() {
 				names = append(names, fmt.Sprintf("%s/%d", p.name, p.inc))
 			}
 		}
@@ -287,12 +285,10 @@ func (p *fakeProcess) die() {
 
 func (p *fakeProcess) Left() ([]proc.Remnant, error) {
 	p.note("Left")
-	select {
-	case <-p.gone:
+	if p.Gone() {
 		return nil, nil
-	default:
-		return []proc.Remnant{{Pid: p.pid, Name: p.name, State: "D", WaitChannel: "nfs_wait"}}, nil
 	}
+	return []proc.Remnant{{Pid: p.pid, Name: p.name, State: "D", WaitChannel: "nfs_wait"}}, nil
 }
 
 func (p *fakeProcess) AwaitGone(ctx context.Context) error {

@@ -74,3 +74,12 @@ func (p *fakeProcess) OnExit(f func()) {
 }
 
 func (p *fakeProcess) OnOutput(_ string, f func()) { p.note("OnOutput"); f() }
+
+func (p *fakeProcess) Gone() bool {
+	select {
+	case <-p.gone:
+		return true
+	default:
+		return false
+	}
+}

@@ -117,6 +117,10 @@ func (w *worker) Receive(c actor.Context) {
 		if m.incarnation == w.inc && w.awaited && !w.empty {
 			w.emptied(c)
 		}
+	case lingers:
+		if m.incarnation == w.inc && !w.empty {
+			w.perform(c, supervision.StartKill)
+		}
 	case stuck:
 		w.tellStuck(c, m)
 	case lookAgain:

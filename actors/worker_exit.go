@@ -44,10 +44,13 @@ func (w *worker) awaitAll(c actor.Context, kill bool) {
 	}
 	w.awaited = true
 	w.body.closeProber(w.node)
-	p, inc := w.body.process, w.inc
-	await(c, func() any {
+	p, inc, in := w.body.process, w.inc, inboxOf(c)
+	in.await(func() any {
 		if kill {
 			_ = p.Kill() // AwaitGone sees whether it worked
+		}
+		if kill && !p.Gone() {
+			in.root.Send(in.self, lingers{inc})
 		}
 		_ = p.AwaitGone(context.Background()) // ends only when all are gone
 		return emptied{inc}

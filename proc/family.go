@@ -223,6 +223,9 @@ func (f *family) kill() error {
 	return errors.Join(errs...)
 }
 
+// isGone tells whether a kill has seen that nothing is left, and no hook came since.
+func (f *family) isGone() bool { return f.gone.Load() && f.leader.group.isEmpty() }
+
 // killExactly kills a process, with its process group, if it is still the one that was
 // seen. All members of a group are of one session, which began with a descendant of
 // the service, so the group holds nobody else.
@@ -268,7 +271,7 @@ const (
 
 // awaitGone returns when nothing is left of the family. After a kill it kills what appears since.
 func (f *family) awaitGone(ctx context.Context) error {
-	if f.gone.Load() && f.leader.group.isEmpty() {
+	if f.isGone() {
 		return nil
 	}
 	select {

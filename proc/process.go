@@ -134,6 +134,9 @@ func (p *Process) Left() ([]Remnant, error) {
 // After Kill it also kills what was forked meanwhile.
 func (p *Process) AwaitGone(ctx context.Context) error { return p.family.awaitGone(ctx) }
 
+// Gone tells whether Kill has seen that nothing is left of the incarnation.
+func (p *Process) Gone() bool { return p.family.isGone() }
+
 // PostStop runs the post_stop hooks of s, all of them, and returns what went wrong.
 func (p *Process) PostStop(ctx context.Context, s *ServiceSpec, reason string) error {
 	return p.host.postStop(ctx, s, p.env, reason, p.Exit())
