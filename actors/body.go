@@ -140,12 +140,20 @@ func (b *body) release(s *service) {
 	}
 }
 
-// drain returns when the output has ended, or is silent though somebody holds it.
-func (b *body) drain() {
+// isDrained tells whether the output has ended.
+func (b *body) isDrained() bool {
 	select {
 	case <-b.output:
-		return
+		return true
 	default:
+		return false
+	}
+}
+
+// drain returns when the output has ended, or is silent though somebody holds it.
+func (b *body) drain() {
+	if b.isDrained() {
+		return
 	}
 	timer := time.NewTimer(drainTime)
 	defer timer.Stop()

@@ -118,9 +118,7 @@ func (w *worker) Receive(c actor.Context) {
 			w.emptied(c)
 		}
 	case lingers:
-		if m.incarnation == w.inc && !w.empty {
-			w.perform(c, supervision.StartKill)
-		}
+		w.lingers(c, m)
 	case stuck:
 		w.tellStuck(c, m)
 	case lookAgain:

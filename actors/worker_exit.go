@@ -44,17 +44,30 @@ func (w *worker) awaitAll(c actor.Context, kill bool) {
 	}
 	w.awaited = true
 	w.body.closeProber(w.node)
-	p, inc, in := w.body.process, w.inc, inboxOf(c)
+	s, b, in := w.svc, w.body, inboxOf(c)
+	p, inc := b.process, w.inc
 	in.await(func() any {
 		if kill {
 			_ = p.Kill() // AwaitGone sees whether it worked
 		}
-		if kill && !p.Gone() {
+		switch {
+		case !kill:
+		case !p.Gone():
 			in.root.Send(in.self, lingers{inc})
+		case b.isDrained() && len(s.Spec.Hooks.PostStop) == 0:
+			b.end(s, "") // which nobody is told
+			return allGone{inc}
 		}
 		_ = p.AwaitGone(context.Background()) // ends only when all are gone
 		return emptied{inc}
 	})
+}
+
+// lingers: what was killed does not end at once.
+func (w *worker) lingers(c actor.Context, m lingers) {
+	if m.incarnation == w.inc && !w.empty {
+		w.perform(c, supervision.StartKill)
+	}
 }
 
 // emptied has the last lines handed over and the post_stop hooks run.

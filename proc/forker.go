@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -52,15 +53,20 @@ func (r *forkRequest) rename(fds []int) {
 	}
 }
 
-// forkers make the processes of a host, one for each processor, up to mostForkers: a fork waits
-// until its child has become the program.
+// forkers make the processes of a host once there are many, one for each processor, up to
+// mostForkers: a fork waits until its child has become the program.
 type forkers struct {
-	host *Host
-	all  []*forker
-	idle chan *forker
+	host    *Host
+	all     []*forker
+	idle    chan *forker
+	started atomic.Bool
 }
 
-const mostForkers = 4
+const (
+	mostForkers = 4
+	// fewChildren have so few descriptors that to copy them takes less than to change threads.
+	fewChildren = 24
+)
 
 func newForkers(h *Host) (*forkers, error) {
 	n := min(runtime.GOMAXPROCS(0), mostForkers)
@@ -99,11 +105,28 @@ func (all *forkers) start(ctx context.Context) (own *forker, wait func()) {
 	if own != nil {
 		all.idle <- own
 	}
+	all.started.Store(true)
 	return own, func() {
 		for _, over := range threads {
 			<-over
 		}
 	}
+}
+
+// direct tells whether whoever asks may as well fork.
+func (all *forkers) direct() bool {
+	h := all.host
+	if h.opts.KillOnDeath || !all.started.Load() {
+		return false
+	}
+	select {
+	case <-h.served:
+		return false
+	default:
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.children) < fewChildren
 }
 
 func (all *forkers) close() {
@@ -114,6 +137,13 @@ func (all *forkers) close() {
 
 // ask has a process forked.
 func (all *forkers) ask(ctx context.Context, r forkRequest) (*child, error) {
+	if all.direct() {
+		c, err := all.host.fork(r)
+		if err != nil {
+			return nil, err
+		}
+		return c, c.watch()
+	}
 	select {
 	case f := <-all.idle:
 		c, err := f.ask(r)
@@ -201,8 +231,7 @@ func (f *forker) serve(r forkRequest) {
 	r.reply <- forkReply{c, err}
 }
 
-// fork forks. Between that and the entry into children nobody may take the process for an
-// orphan and reap it.
+// fork forks with what was handed over.
 func (f *forker) fork(r forkRequest) (*child, error) {
 	fds, err := f.receive(len(r.descriptors()))
 	if err != nil {
@@ -210,7 +239,12 @@ func (f *forker) fork(r forkRequest) (*child, error) {
 	}
 	defer closeAll(fds)
 	r.rename(fds)
-	h := f.host
+	return f.host.fork(r)
+}
+
+// fork forks on this thread. Between that and the entry into children nobody may take the
+// process for an orphan and reap it.
+func (h *Host) fork(r forkRequest) (*child, error) {
 	h.births.RLock()
 	defer h.births.RUnlock()
 	before := ticksSinceBoot()

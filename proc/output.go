@@ -186,7 +186,7 @@ func (p *poller) outputPipe(a account) (r *Output, w int, err error) {
 	}
 	defer func() { _ = syscall.Close(fds[1]) }()
 	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize) // a smaller one only costs more wake-ups
-	if a.cred != nil { // its user may then open /dev/stdout
+	if a.cred != nil {                                                 // its user may then open /dev/stdout
 		err = syscall.Fchown(fds[1], a.uid, a.gid)
 	}
 	if err == nil {

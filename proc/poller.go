@@ -86,7 +86,7 @@ func (p *poller) run(conn syscall.RawConn) {
 	for {
 		n := 0
 		err := conn.Read(func(fd uintptr) bool {
-			n, _ = unix.EpollWait(int(fd), events, 0) //nolint:gosec // a descriptor
+			n, _ = unix.EpollWait(int(fd), events, 0)
 			return n > 0
 		})
 		if err != nil {

@@ -159,7 +159,14 @@ func (c *child) drop() {
 	}
 }
 
-func (c *child) wake() { c.host.waits.Go(c.end) }
+// wake is called by the poller, which has others to wake.
+func (c *child) wake() {
+	if c.adopted { // its status may have to be asked for
+		c.host.waits.Go(c.end)
+	} else {
+		c.end()
+	}
+}
 
 // end takes the status of the child, which has ended.
 func (c *child) end() {

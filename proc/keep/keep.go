@@ -41,7 +41,7 @@ const Most = 64
 const (
 	inodeSize   = 8
 	lookSeconds = 2
-	pollHangUp  = 0x10      // POLLHUP of poll(2), which is reported unasked
+	pollHangUp  = 0x10 // POLLHUP of poll(2), which is reported unasked
 )
 
 func init() { //nolint:gochecknoinits // only an init runs before those of all other packages

@@ -168,6 +168,15 @@ func (f *fakeProcess) Kill() error {
 
 func (f *fakeProcess) Left() ([]proc.Remnant, error) { return nil, nil }
 
+func (f *fakeProcess) Gone() bool {
+	select {
+	case <-f.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 func (f *fakeProcess) AwaitGone(ctx context.Context) error {
 	select {
 	case <-f.exited:
