@@ -30,7 +30,12 @@ func secretName(name string) bool {
 // maskText masks the user info of URLs, and the values of secret names in
 // NAME=value.
 func maskText(s string) string {
-	s = userInfo.ReplaceAllString(s, "${1}"+mask+"@")
+	if strings.Contains(s, "@") {
+		s = userInfo.ReplaceAllString(s, "${1}"+mask+"@")
+	}
+	if !strings.Contains(s, "=") { // as in most
+		return s
+	}
 	return assignment.ReplaceAllStringFunc(s, func(m string) string {
 		if name, _, _ := strings.Cut(m, "="); secretName(name) {
 			return name + "=" + mask
@@ -60,6 +65,9 @@ func (c *Config) maskArgv(path string, argv []string) []string {
 	shown := make([]string, len(argv))
 	for i, arg := range argv {
 		shown[i] = arg
+		if len(c.masked) == 0 { // as in most
+			continue
+		}
 		if masked, ok := c.masked[index(path, i)]; ok {
 			shown[i] = masked
 		}
@@ -67,13 +75,7 @@ func (c *Config) maskArgv(path string, argv []string) []string {
 	return maskArgs(shown)
 }
 
-// MaskCommand returns the command of a service with secrets replaced by ***, nil
-// for a service that is not there.
-func (c *Config) MaskCommand(service string) []string {
-	for i := range c.Services {
-		if s := &c.Services[i]; s.Name == service {
-			return c.maskArgv("services."+service+".command", s.Command)
-		}
-	}
-	return nil
+// MaskCommand returns the command of one of the services with secrets replaced by ***.
+func (c *Config) MaskCommand(s *Service) []string {
+	return c.maskArgv("services."+s.Name+".command", s.Command)
 }

@@ -98,8 +98,21 @@ func (o ownership) make(path string) error {
 	return o.give(path)
 }
 
+// dirMode is that of the directories of a service.
+const dirMode = 0o750
+
+// has tells whether a directory is as it is to be.
+func (o ownership) has(st *unix.Stat_t) bool {
+	const all = unix.S_IFMT | 0o777
+	return int(st.Uid) == o.uid && int(st.Gid) == o.gid && st.Mode&all == unix.S_IFDIR|dirMode
+}
+
 // give sets the mode and owner of a directory, never those of what a link points to.
 func (o ownership) give(path string) error {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) == nil && o.has(&st) { // as mostly
+		return nil
+	}
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := unix.Open(path, flags, 0)
 	for errors.Is(err, unix.EINTR) { // as it is on a disk that is elsewhere
@@ -109,7 +122,6 @@ func (o ownership) give(path string) error {
 		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer func() { _ = unix.Close(fd) }()
-	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: path, Err: err}
 	}
@@ -118,11 +130,10 @@ func (o ownership) give(path string) error {
 			return &os.PathError{Op: "chown", Path: path, Err: err}
 		}
 	}
-	const mode, all = 0o750, 0o777
-	if st.Mode&all == mode {
+	if o.has(&st) {
 		return nil
 	}
-	if err := unix.Fchmod(fd, mode); err != nil {
+	if err := unix.Fchmod(fd, dirMode); err != nil {
 		return &os.PathError{Op: "chmod", Path: path, Err: err}
 	}
 	return nil

@@ -213,7 +213,7 @@ func (d *daemon) actorsConfig(cfg *configs.Config) (*actors.Config, error) {
 		s := &cfg.Services[i]
 		c.Services = append(c.Services, actors.Service{
 			Spec: &s.ServiceSpec, Health: s.Health, Enabled: s.Enabled, DependsOn: s.DependsOn,
-			Description: s.Description, Command: cfg.MaskCommand(s.Name),
+			Description: s.Description, Command: cfg.MaskCommand(s),
 		})
 	}
 	for _, a := range cfg.Notify {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"runtime/debug"
 	"sync"
 
@@ -22,6 +23,7 @@ func growFreely(getenv func(string) (string, bool)) (settle func()) {
 	if _, said := getenv("GOGC"); said {
 		return func() {}
 	}
+	runtime.MemProfileRate = 0 // nobody can ask for a profile of the node itself
 	limit := debug.SetMemoryLimit(-1)
 	debug.SetGCPercent(startingGC)
 	debug.SetMemoryLimit(min(limit, startingLimit))

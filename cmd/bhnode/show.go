@@ -162,6 +162,7 @@ func (s *show) see(batch []journal.Record) {
 			s.d.app.err.printf("The node has stopped\n")
 		}
 		if s.tells(e.Type) {
+			e.Attrs = nil // which are not printed
 			text.WriteString(s.facts.line(actors.EventOf(e)))
 		}
 	}
