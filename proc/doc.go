@@ -1,9 +1,9 @@
 // Package proc does what touches operating-system processes, one deed a call; it
 // decides nothing and knows no supervisor.
 //
-// A Host is the processes of one node on one runtime directory. Its forker makes every
-// fork, on a thread that has next to no descriptors, or on the main one where a
-// parent-death signal is to mean the death of bhnode; its Serve loop reaps the orphans
+// A Host is the processes of one node on one runtime directory. Its forkers make every
+// fork, once there are many on threads that have next to no descriptors, and on the main
+// one where a parent-death signal is to mean the death of bhnode; Serve reaps the orphans
 // that are re-parented to bhnode. A lock keeps the two apart, so that no status of a
 // registered child is ever taken by the reaper.
 //

@@ -53,6 +53,7 @@ type Host struct {
 	heirs    chan succession
 	forkers  *forkers
 	births   sync.RWMutex  // read while a child is born, held while orphans are reaped
+	deaf     atomic.Bool   // nobody is woken when a child ends
 	served   chan struct{} // Serve has returned
 	hookNo   atomic.Uint64
 	closing  sync.Once

@@ -72,3 +72,25 @@ func TestNoKeeperRunsWhereNothingOutlivesBhnode(t *testing.T) {
 		t.Errorf("a keeper runs: %d", pid)
 	}
 }
+
+// TestTheKeeperTakesWhatIsInItsSocket has bhnode gone, for all that the keeper can see, before
+// it was rung.
+func TestTheKeeperTakesWhatIsInItsSocket(t *testing.T) {
+	if os.Getpid() == 1 {
+		t.Skip("nothing outlives an init, which has no keeper; runs outside of guests")
+	}
+	h := openHost(t, t.TempDir(), nil)
+	start(t, h, childSpec("wait", ""))
+	k := &heirloom{pid: h.keeperPid()}
+	if k.knows() {
+		t.Error("its socket is closed while bhnode is there")
+	}
+	h.keeper.mu.Lock()
+	closeAll([]int{h.keeper.socket, h.keeper.bell})
+	h.keeper.socket, h.keeper.bell = -1, -1
+	h.keeper.mu.Unlock()
+	eventually(t, "it has taken all", k.knows)
+	if pipes := held(k.pid); len(pipes) != 2 {
+		t.Errorf("it holds %v", pipes)
+	}
+}

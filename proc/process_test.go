@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -257,18 +256,25 @@ func TestRemnantString(t *testing.T) {
 	}
 }
 
-func TestOrphansAreReaped(t *testing.T) {
+func TestAKillThatSeesNobodyIsTheEnd(t *testing.T) {
 	h := newHost(t)
 	p := startReady(t, h, childSpec("escape", ""))
 	awaitExit(t, p)
-	grandchild := left(t, p, 1)[0].Pid
-	if err := syscall.Kill(grandchild, syscall.SIGKILL); err != nil {
+	if p.Gone() {
+		t.Error("it is gone, and its grandchild lives")
+	}
+	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the zombie is gone", func() bool {
-		_, err := os.Stat("/proc/" + strconv.Itoa(grandchild))
-		return err != nil
-	})
+	awaitGone(t, p)
+	if err := p.Kill(); err != nil || !p.Gone() {
+		t.Errorf("got %v, and gone is %v", err, p.Gone())
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.AwaitGone(over); err != nil {
+		t.Errorf("waited for nobody: %v", err)
+	}
 }
 
 func TestManyProcessesNeedNoThreads(t *testing.T) {

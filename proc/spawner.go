@@ -57,7 +57,8 @@ func (h *Host) Serve(ctx context.Context) {
 func (h *Host) reapOrphans(ctx context.Context) {
 	ended := make(chan os.Signal, 1)
 	defer signal.Stop(ended)
-	due, deaf := time.After(0), true
+	due := time.After(0)
+	h.deaf.Store(true)
 	for {
 		select {
 		case <-ctx.Done():
@@ -68,6 +69,7 @@ func (h *Host) reapOrphans(ctx context.Context) {
 			}
 		case <-due:
 			due = nil
+			deaf := h.deaf.Load()
 			if deaf {
 				signal.Notify(ended, syscall.SIGCHLD) // before the look
 			}
@@ -76,6 +78,7 @@ func (h *Host) reapOrphans(ctx context.Context) {
 				signal.Stop(ended)
 				due = time.After(reapDeaf)
 			}
+			h.deaf.Store(deaf)
 		}
 	}
 }
