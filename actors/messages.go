@@ -98,8 +98,6 @@ type (
 	exited    struct{ incarnation uint64 }
 	graceOver struct{ incarnation uint64 }
 	killOver  struct{ incarnation uint64 }
-	// lingers: something was left to kill.
-	lingers struct{ incarnation uint64 }
 	// emptied: nothing is alive of it; its hooks are still to run.
 	emptied struct{ incarnation uint64 }
 	allGone struct{ incarnation uint64 }

@@ -114,11 +114,9 @@ func (w *worker) Receive(c actor.Context) {
 			w.signal(c, supervision.AllGone)
 		}
 	case emptied:
-		if m.incarnation == w.inc && w.awaited && !w.empty {
+		if m.incarnation == w.inc && w.awaited && !w.empty && w.body != nil {
 			w.emptied(c)
 		}
-	case lingers:
-		w.lingers(c, m)
 	case stuck:
 		w.tellStuck(c, m)
 	case lookAgain:

@@ -36,38 +36,24 @@ func (w *worker) killLeft(c actor.Context) {
 
 // awaitAll waits until nothing of the incarnation is alive, and kills that first if told to.
 func (w *worker) awaitAll(c actor.Context, kill bool) {
-	if w.awaited { // its predecessor's goroutines told the same
-		if kill {
-			w.killLeft(c)
-		}
-		return
+	if w.awaited {
+		return // its predecessor's goroutines told the same
 	}
 	w.awaited = true
 	w.body.closeProber(w.node)
-	s, b, in := w.svc, w.body, inboxOf(c)
-	p, inc := b.process, w.inc
-	in.await(func() any {
+	s, b, inc := w.svc, w.body, w.inc
+	p := b.process
+	await(c, func() any {
 		if kill {
 			_ = p.Kill() // AwaitGone sees whether it worked
 		}
-		switch {
-		case !kill:
-		case !p.Gone():
-			in.root.Send(in.self, lingers{inc})
-		case b.isDrained() && len(s.Spec.Hooks.PostStop) == 0:
+		if kill && p.Gone() && b.isDrained() && len(s.Spec.Hooks.PostStop) == 0 {
 			b.end(s, "") // which nobody is told
 			return allGone{inc}
 		}
 		_ = p.AwaitGone(context.Background()) // ends only when all are gone
 		return emptied{inc}
 	})
-}
-
-// lingers: what was killed does not end at once.
-func (w *worker) lingers(c actor.Context, m lingers) {
-	if m.incarnation == w.inc && !w.empty {
-		w.perform(c, supervision.StartKill)
-	}
 }
 
 // emptied has the last lines handed over and the post_stop hooks run.

@@ -1,10 +1,10 @@
 // Package proc does what touches operating-system processes, one deed a call; it
 // decides nothing and knows no supervisor.
 //
-// A Host is the processes of one node on one runtime directory. Its forkers make every
-// fork, once there are many on threads that have next to no descriptors, and on the main
-// one where a parent-death signal is to mean the death of bhnode; Serve reaps the orphans
-// that are re-parented to bhnode. A lock keeps the two apart, so that no status of a
+// A Host is the processes of one node on one runtime directory. Who asks for a process forks
+// it while there are few; then the forkers do, on threads that have next to no descriptors,
+// and where a parent-death signal is to mean the death of bhnode always the main thread.
+// Serve reaps the orphans that are re-parented to bhnode. A lock keeps the two apart, so that no status of a
 // registered child is ever taken by the reaper.
 //
 // Start takes a ServiceSpec through its stages to a Process, which is one

@@ -205,9 +205,8 @@ func (f *family) kill() error {
 		fresh = false
 		over = f.leader.isOver()
 		left, sure := f.leftForSure()
-		if over && sure && len(left) == 0 {
+		if over && sure && len(left) == 0 && f.leader.group.isEmpty() {
 			f.gone.Store(true)
-			f.leader.group.markEmpty()
 			return nil
 		}
 		for _, st := range left {
@@ -223,7 +222,7 @@ func (f *family) kill() error {
 	return errors.Join(errs...)
 }
 
-// isGone tells whether a kill has seen that nothing is left, and no hook came since.
+// isGone tells whether a kill has seen that nothing is left.
 func (f *family) isGone() bool { return f.gone.Load() && f.leader.group.isEmpty() }
 
 // killExactly kills a process, with its process group, if it is still the one that was

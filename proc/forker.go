@@ -119,11 +119,6 @@ func (all *forkers) direct() bool {
 	if h.opts.KillOnDeath || !all.started.Load() {
 		return false
 	}
-	select {
-	case <-h.served:
-		return false
-	default:
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.children) < fewChildren
@@ -137,6 +132,9 @@ func (all *forkers) close() {
 
 // ask has a process forked.
 func (all *forkers) ask(ctx context.Context, r forkRequest) (*child, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if all.direct() {
 		c, err := all.host.fork(r)
 		if err != nil {
@@ -247,6 +245,11 @@ func (f *forker) fork(r forkRequest) (*child, error) {
 func (h *Host) fork(r forkRequest) (*child, error) {
 	h.births.RLock()
 	defer h.births.RUnlock()
+	select {
+	case <-h.served: // nobody would see to it
+		return nil, errNotServed
+	default:
+	}
 	before := ticksSinceBoot()
 	pid, err := syscall.ForkExec(r.path, r.argv, r.attr)
 	if err != nil {

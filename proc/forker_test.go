@@ -37,7 +37,7 @@ func TestTheThreadThatForksHoldsNextToNothing(t *testing.T) {
 		t.Cleanup(func() { _ = f.Close() })
 	}
 	h := newHost(t)
-	for i := range 20 {
+	for i := range fewChildren + 20 {
 		s := childSpec("wait", "")
 		s.Name = "svc" + strconv.Itoa(i)
 		startReady(t, h, s)

@@ -172,10 +172,10 @@ func (g *group) populated() bool {
 	return !bytes.Contains(said, []byte("populated 0"))
 }
 
-// isEmpty tells whether it is known that nobody is in the leaf, and no hook came since.
+// isEmpty tells whether the kernel has said that nobody is in the leaf, and no hook began since.
 func (g *group) isEmpty() bool { return g == nil || g.leaf == "" || g.empty.Load() }
 
-// markEmpty says so.
+// markEmpty notes that it has.
 func (g *group) markEmpty() {
 	if g != nil {
 		g.empty.Store(true)

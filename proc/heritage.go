@@ -136,8 +136,8 @@ func (h *Host) Become(path string, argv, env []string, around func(exec func() e
 	}
 }
 
-// become runs in the Serve loop, on the thread that forks: to the kernel the end of that
-// thread would be the death of the parent.
+// become runs in the Serve loop, on the main thread, which forks what is to die with bhnode:
+// to the kernel the end of that thread would be the death of the parent.
 func (h *Host) become(s succession) error {
 	h.births.Lock()
 	defer h.births.Unlock()

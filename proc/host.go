@@ -58,6 +58,7 @@ type Host struct {
 	hookNo   atomic.Uint64
 	closing  sync.Once
 	waits    sync.WaitGroup // of what ends of children have begun
+	opening  sync.Mutex     // of intakes
 
 	mu       sync.Mutex
 	awaited  map[int]bool        // main processes that may be adopted: their ends are not for us to take yet
@@ -187,16 +188,21 @@ func (h *Host) State() *state.Store { return h.state }
 // Intake returns what keeps the output of a service safe on its way to its log. Without
 // it, which the error says, a bhnode that is killed may lose what it has just read.
 func (h *Host) Intake(service string) (*Intake, error) {
+	h.opening.Lock() // mu is not held while the disk is waited for
+	defer h.opening.Unlock()
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if in := h.intakes[service]; in != nil {
+	in := h.intakes[service]
+	h.mu.Unlock()
+	if in != nil {
 		return in, nil
 	}
 	in, err := openIntake(filepath.Join(h.opts.RuntimeDir, "state", "intake"), service)
 	if err != nil {
 		return nil, fmt.Errorf("the output of %s cannot be kept safe: %w", service, err)
 	}
+	h.mu.Lock()
 	h.intakes[service] = in
+	h.mu.Unlock()
 	return in, nil
 }
 

@@ -195,11 +195,13 @@ func (k *keeper) ringLater() {
 	time.AfterFunc(keeperRing, func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if k.later = false; k.off || k.socket < 0 {
-			return // who follows is told all
+		if !k.off && k.socket >= 0 { // else who follows is told all
+			_ = k.give(nil)
+			if k.unread > 0 {
+				k.ring()
+			}
 		}
-		_ = k.give(nil)
-		k.ring()
+		k.later = false
 	})
 }
 
@@ -236,6 +238,7 @@ type heirloom struct {
 	pid   int
 	start uint64
 	pipes map[uint64]string // where each is to be opened anew, by inode
+	late  bool              // it may not have taken yet all that was sent to it
 }
 
 // findHeirloom returns it, nil if there is none.
@@ -251,6 +254,7 @@ func findHeirloom(dir, instance string) *heirloom {
 	for waited := time.Duration(0); !l.knows() && waited < keeperPatience; waited += keeperLook {
 		time.Sleep(keeperLook)
 	}
+	l.late = !l.knows()
 	l.pipes = pipesOf(l.pid)
 	return l
 }
@@ -274,6 +278,9 @@ func (l *heirloom) isIt(instance string) bool {
 func (l *heirloom) open(inode uint64) int {
 	if l == nil {
 		return -1
+	}
+	if l.late && l.pipes[inode] == "" {
+		l.pipes = pipesOf(l.pid)
 	}
 	return openPipe(l.pipes[inode], inode)
 }

@@ -35,6 +35,9 @@ func newPoller() (*poller, error) {
 	}
 	p := &poller{epoll: fd, file: os.NewFile(uintptr(fd), "epoll"), ended: make(chan struct{}), watched: map[int32]waker{}}
 	conn, err := p.file.SyscallConn()
+	if err == nil {
+		err = p.file.SetReadDeadline(time.Time{}) // which tells whether Go can watch it
+	}
 	if err != nil {
 		return nil, errors.Join(err, p.file.Close())
 	}

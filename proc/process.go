@@ -40,8 +40,7 @@ func (p *Process) Incarnation() uint64 { return p.incarnation }
 // StartedAt returns when the main process was started.
 func (p *Process) StartedAt() time.Time { return p.main.started }
 
-// OnExit has f called once the main process has ended, by a goroutine that must not wait for
-// long. A goroutine that waits for Exited would do it too, and takes memory as long as the
+// OnExit has f called once the main process has ended; f must not wait. A goroutine that waits for Exited would do it too, and takes memory as long as the
 // process lives.
 func (p *Process) OnExit(f func()) { p.main.onExit(f) }
 

@@ -26,12 +26,12 @@ const lookAgain = time.Second
 
 var errNotServed = errors.New("no process can be started any more: bhnode ends")
 
-// Serve makes every fork and reaps orphans until ctx ends. The caller must have locked
-// its goroutine to the main thread, which those are to be children of that die with bhnode:
+// Serve reaps orphans and has processes forked until ctx ends. The caller must have locked
+// its goroutine to the main thread, which makes those forks itself that are to die with bhnode:
 // the kernel takes the end of the thread that forked for the death of the parent. It is
 // called once.
 func (h *Host) Serve(ctx context.Context) {
-	defer close(h.served)
+	defer h.endService()
 	own, wait := h.forkers.start(ctx)
 	defer wait()
 	var reaper sync.WaitGroup
@@ -51,6 +51,13 @@ func (h *Host) Serve(ctx context.Context) {
 			s.reply <- h.become(s)
 		}
 	}
+}
+
+// endService has nothing forked any more.
+func (h *Host) endService() {
+	h.births.Lock()
+	defer h.births.Unlock()
+	close(h.served)
 }
 
 // reapOrphans reaps those that end, until ctx ends.
@@ -140,7 +147,7 @@ func (c *child) watchBy(fd int) {
 	c.pidfd = fd
 	const events = unix.EPOLLIN | unix.EPOLLONESHOT
 	if c.host.poller.add(fd, c, events) != nil { // the user watches too much: looked at instead
-		time.AfterFunc(lookAgain, c.wake)
+		c.lookLater()
 	}
 }
 
@@ -170,6 +177,9 @@ func (c *child) wake() {
 		c.end()
 	}
 }
+
+// lookLater looks whether it has ended where the poller does not tell.
+func (c *child) lookLater() { time.AfterFunc(lookAgain, func() { c.host.waits.Go(c.end) }) }
 
 // end takes the status of the child, which has ended.
 func (c *child) end() {
@@ -206,7 +216,7 @@ func (c *child) take() (status syscall.WaitStatus, known, over bool) {
 	defer c.host.mu.Unlock()
 	pid, err := syscall.Wait4(c.pid, &status, syscall.WNOHANG, nil)
 	if pid == 0 && err == nil || c.adopted && errors.Is(err, unix.ECHILD) && !hasExited(c.pidfd) {
-		time.AfterFunc(lookAgain, c.wake)
+		c.lookLater()
 		return 0, false, false
 	}
 	delete(c.host.children, c.pid)

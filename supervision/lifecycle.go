@@ -64,7 +64,7 @@ const (
 	TellStuck              // tell that it does not die
 	TellOver               // tell how it ended
 	AwaitAll               // AllGone is due once nothing is left
-	EndLeft                // KillLeft and AwaitAll, and StartKill unless nothing was left to kill
+	EndLeft                // KillLeft, then AwaitAll
 )
 
 type transition struct {
@@ -88,12 +88,12 @@ var lifecycle = map[Stage]map[Signal]transition{
 		Ready:      {Running, []Deed{TellReady}},
 		Stop:       {Stopping, []Deed{Ask, StartGrace}},
 		Kill:       {Killing, []Deed{KillLeft, StartKill}},
-		MainExited: {Killing, []Deed{EndLeft}},
+		MainExited: {Killing, []Deed{StartKill, EndLeft}},
 	},
 	Running: {
 		Stop:       {Stopping, []Deed{Ask, StartGrace}},
 		Kill:       {Killing, []Deed{KillLeft, StartKill}},
-		MainExited: {Killing, []Deed{EndLeft}},
+		MainExited: {Killing, []Deed{StartKill, EndLeft}},
 	},
 	Stopping: {
 		Kill:       {Killing, []Deed{KillLeft, StartKill}},

@@ -67,7 +67,7 @@ func TestLives(t *testing.T) {
 		{
 			"one that crashes and leaves children behind",
 			[]Signal{Spawned, Ready, MainExited, AllGone},
-			[]Deed{Watch, TellReady, EndLeft, TellOver},
+			[]Deed{Watch, TellReady, StartKill, EndLeft, TellOver},
 			Over,
 		},
 		{

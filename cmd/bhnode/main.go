@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// The main goroutine stays on the main thread: the processes of a node are
-// forked there, and a parent-death signal follows the thread that forked.
+// The main goroutine stays on the main thread: what is to die with the node is
+// forked there, as a parent-death signal follows the thread that forked.
 func init() { //nolint:gochecknoinits // only an init can pin the main goroutine before it may move
 	runtime.LockOSThread()
 }

@@ -49,7 +49,7 @@ it in reverse order; a second one kills what is left.`,
 }
 
 // runNode runs the node to its end. The main goroutine, which is locked to the
-// main thread, makes the forks.
+// main thread, serves its host.
 func (a *app) runNode(ctx context.Context) error {
 	tell := newLauncher(a.getenv)
 	err := a.serve(ctx, tell)

@@ -73,12 +73,13 @@ type keeper struct{ held map[uint64]int }
 // serve does as it is told whenever it rings, until bhnode is gone.
 func (k *keeper) serve() {
 	rings := make([]byte, 1)
+	text, control := make([]byte, 1+Most*inodeSize), make([]byte, syscall.CmsgSpace(Most*4)) // once: nothing is ever freed
 	for {
 		n, err := syscall.Read(Bell, rings)
 		if err == syscall.EINTR {
 			continue
 		}
-		k.hear()
+		k.hear(text, control)
 		if n <= 0 || err != nil {
 			_ = syscall.Close(Socket)
 			return
@@ -87,9 +88,7 @@ func (k *keeper) serve() {
 }
 
 // hear takes all messages that are there.
-func (k *keeper) hear() {
-	text := make([]byte, 1+Most*inodeSize)
-	control := make([]byte, syscall.CmsgSpace(Most*4))
+func (k *keeper) hear(text, control []byte) {
 	for {
 		n, m, _, _, err := syscall.Recvmsg(Socket, text, control, syscall.MSG_CMSG_CLOEXEC|syscall.MSG_DONTWAIT)
 		switch {
