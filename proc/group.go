@@ -138,7 +138,7 @@ func openGroup(dir string) (int, error) {
 	return fd, nil
 }
 
-// kill kills all that is in the leaf, what is forked meanwhile too; false: nobody was there.
+// kill kills all that is in the leaf, what is forked meanwhile too; false: nobody is there.
 func (g *group) kill() bool {
 	if g == nil {
 		return false
@@ -147,6 +147,7 @@ func (g *group) kill() bool {
 	switch {
 	case g.frozen:
 		killFrozen(g.leaf)
+		return len(aliveBelow(g.leaf)) > 0
 	case g.leaf == "" || !g.populated():
 		return false
 	default:
