@@ -190,6 +190,8 @@ services:
 `)
 	mark := n.now()
 	n.again()
+	// It becomes another bhnode once the first of them has ended, and answers nobody meanwhile.
+	n.await("service.starting", "changed", 2)
 	n.eventually("all run", func() bool {
 		return slices.Equal(n.states(), []string{"same running 1", "changed running 2", "added running 1", "above running 1", "on running 2"})
 	})
