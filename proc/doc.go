@@ -4,8 +4,8 @@
 // A Host is the processes of one node on one runtime directory. Who asks for a process forks
 // it while there are few; then the forkers do, on threads that have next to no descriptors,
 // and where a parent-death signal is to mean the death of bhnode always the main thread.
-// Serve reaps the orphans that are re-parented to bhnode. A lock keeps the two apart, so that no status of a
-// registered child is ever taken by the reaper.
+// Serve reaps the orphans that are re-parented to bhnode. A lock keeps the two apart, so
+// that no status of a registered child is ever taken by the reaper.
 //
 // Start takes a ServiceSpec through its stages to a Process, which is one
 // incarnation: its main process, waited for by a pidfd in a poller (no thread and no

@@ -130,26 +130,26 @@ func (all *forkers) close() {
 	}
 }
 
-// ask has a process forked.
+// ask has a process forked, and watched.
 func (all *forkers) ask(ctx context.Context, r forkRequest) (*child, error) {
+	c, err := all.fork(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.watch()
+}
+
+func (all *forkers) fork(ctx context.Context, r forkRequest) (*child, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if all.direct() {
-		c, err := all.host.fork(r)
-		if err != nil {
-			return nil, err
-		}
-		return c, c.watch()
+		return all.host.fork(r)
 	}
 	select {
 	case f := <-all.idle:
-		c, err := f.ask(r)
-		all.idle <- f
-		if err != nil {
-			return nil, err
-		}
-		return c, c.watch()
+		defer func() { all.idle <- f }()
+		return f.ask(r)
 	case <-all.host.served:
 		return nil, errNotServed
 	case <-ctx.Done():

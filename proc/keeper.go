@@ -87,7 +87,10 @@ func (k *keeper) drop(outputs ...*Output) {
 			k.over = append(k.over, inode)
 		}
 	}
-	if len(k.over) > 0 {
+	switch {
+	case k.socket < 0:
+		k.over = nil // another one is not told of them
+	case len(k.over) > 0:
 		k.ringLater()
 	}
 }
@@ -132,6 +135,7 @@ func (k *keeper) watch(c *child) {
 	}
 	closeAll([]int{k.socket, k.bell})
 	k.main, k.socket, k.bell = nil, -1, -1
+	k.over, k.unread = nil, 0
 	if k.failed++; time.Since(c.started) > keeperFailsIn {
 		k.failed = 1
 	}
