@@ -199,7 +199,7 @@ func TestOutputIsTakenWhereItCannotBeKeptSafe(t *testing.T) {
 	o, w := pipe(t)
 	_, err = io.WriteString(w, "a\nb\nc")
 	must(t, err)
-	must(t, unix.Close(int(w.Fd())))
+	must(t, w.Close())
 	var got []string
 	CaptureSafe(o, in, "stdout", false, func(_ time.Time, lines []Line, _ uint64) bool {
 		for _, l := range lines {
