@@ -45,7 +45,7 @@ func TestWhatADeadBhnodeLeftIsStoppedBeforeTheFirstStart(t *testing.T) {
 			n := newNode(t, `
 services:
   web:
-    command: [@self, "note=@dir/order:web", bind, "orphan=ignore", "session=wait=1h"]
+    command: [@self, "note=@dir/order:web", "orphan=ignore", "session=wait=1h", bind]
     tcp_port: `+freePort(t)+`
     unix_socket: @dir/run/svc/web/web.sock
     health_check: {type: tcp}
