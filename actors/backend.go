@@ -55,8 +55,9 @@ type Process interface {
 	Left() ([]proc.Remnant, error)
 	AwaitGone(ctx context.Context) error
 	Gone() bool // Kill has seen that nothing is left
-	// OnOutput calls once there is something of stdout or stderr to capture.
-	OnOutput(stream string, f func())
+	// OnOutput calls once there is something of stdout or stderr to capture, or with ended that
+	// there never will be.
+	OnOutput(stream string, f func(ended bool))
 	// Capture hands the output of stdout or stderr over as it comes, until its end or
 	// CutOutput, with joined all lines of a read as one. Lines are valid during deliver only.
 	Capture(stream string, joined bool, deliver proc.Deliver)

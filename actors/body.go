@@ -72,7 +72,11 @@ func (b *body) capture(n *nodeContext, s *service, in inbox) {
 	b.streams.Store(int32(len(streams))) //nolint:gosec // it is two
 	for _, stream := range streams {
 		sink := newLogSink(n, s, stream, b.process.Pid())
-		b.process.OnOutput(stream, func() {
+		b.process.OnOutput(stream, func(ended bool) {
+			if ended {
+				b.endStream()
+				return
+			}
 			in.await(func() any {
 				defer b.endStream()
 				b.process.Capture(stream, joined, b.delivery(sink, match))
@@ -110,6 +114,13 @@ func (b *body) endStream() {
 func (b *body) closeProber(n *nodeContext) {
 	b.cancel()
 	b.closing.Do(func() {
+		select {
+		case <-b.made:
+			if b.prober == nil { // nothing was ever checked
+				return
+			}
+		default:
+		}
 		n.finish(func() {
 			<-b.made
 			b.checks.Wait()

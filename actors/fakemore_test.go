@@ -73,7 +73,7 @@ func (p *fakeProcess) OnExit(f func()) {
 	}()
 }
 
-func (p *fakeProcess) OnOutput(_ string, f func()) { p.note("OnOutput"); f() }
+func (p *fakeProcess) OnOutput(_ string, f func(ended bool)) { p.note("OnOutput"); f(false) }
 
 func (p *fakeProcess) Gone() bool {
 	select {

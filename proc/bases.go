@@ -63,8 +63,9 @@ func (h *Host) members() map[int]membership {
 		for _, service := range subgroups(base) {
 			dir := filepath.Join(base, service)
 			for _, leaf := range subgroups(dir) {
+				leaf = filepath.Join(dir, leaf)
 				if n, ok := incarnationOf(leaf); ok {
-					add(filepath.Join(dir, leaf), membership{service, n})
+					add(leaf, membership{service, n})
 				}
 			}
 			add(dir, membership{service, last[service]})

@@ -32,11 +32,12 @@ type groups1 struct {
 	name   string
 	track  string // base of the bare groups, "": none
 	frozen bool   // they are those of the freezer
+	spares spares // of them
 	bare   *Problem
 }
 
 func openGroups1(at hierarchies, name string) backend {
-	b := &groups1{mounts: map[string]*hierarchy{}, lacks: map[string]*Problem{}, name: name}
+	b := &groups1{mounts: map[string]*hierarchy{}, lacks: map[string]*Problem{}, name: name, spares: spares{kept: map[string]spare{}}}
 	for c, v1 := range names1 {
 		h := at.v1[string(v1)]
 		if h == nil {
@@ -146,37 +147,18 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 		_ = writeGroup(dir, "blkio.bfq.weight", strconv.Itoa(min(l.IOWeight, bfqHighest))) // reported where it has no effect
 	}
 	if b.track != "" {
-		leaf, err := freshLeaf(filepath.Join(b.track, service), incarnation)
+		leaf, err := b.spares.take(filepath.Join(b.track, service), incarnation)
 		if err != nil {
 			return nil, errors.Join(err, g.remove())
 		}
-		g.leaf, g.enter = leaf, append(g.enter, leaf)
-		g.frozen = b.frozen
+		g.leaf, g.enter, g.ranBefore = leaf.leaf, append(g.enter, leaf.leaf), leaf.ran
+		if g.frozen = b.frozen; !g.frozen {
+			g.spares = &b.spares
+		}
 	}
 	g.count(dirs, l)
 	g.base = g.read()
 	return g, nil
-}
-
-// freshLeaf makes the leaf of an incarnation, a fresh one where a start has not given it back.
-// The directory of the service, which holds nobody, stays until bhnode ends: to make a group
-// and to remove it are the dearest steps of a restart.
-func freshLeaf(dir string, incarnation uint64) (string, error) {
-	leaf := leafOf(dir, incarnation)
-	const mode = 0o755 // as all of cgroupfs
-	err := unix.Mkdir(leaf, mode)
-	switch {
-	case errors.Is(err, unix.ENOENT): // the first one
-		err = os.MkdirAll(dir, mode)
-	case errors.Is(err, unix.EEXIST):
-		err = removeGroups(leaf)
-	default:
-		return leaf, os.NewSyscallError("mkdir "+leaf, err)
-	}
-	if err != nil {
-		return "", err
-	}
-	return leaf, os.NewSyscallError("mkdir "+leaf, unix.Mkdir(leaf, mode))
 }
 
 func (b *groups1) find(service string, incarnation uint64, l Limits) *group {
@@ -187,8 +169,10 @@ func (b *groups1) find(service string, incarnation uint64, l Limits) *group {
 			g.holders, g.enter = append(g.holders, dir), append(g.enter, dir)
 		}
 	}
-	if dir := filepath.Join(b.track, service); b.track != "" && isDir(leafOf(dir, incarnation)) {
-		g.leaf, g.frozen = leafOf(dir, incarnation), b.frozen
+	if b.track != "" {
+		g.leaf, g.frozen = findLeaf(filepath.Join(b.track, service), incarnation), b.frozen
+	}
+	if g.leaf != "" {
 		g.enter = append(g.enter, g.leaf)
 	}
 	g.count(dirs, l)

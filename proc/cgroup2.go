@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -135,7 +134,7 @@ func moveAway(own string) error {
 	return fmt.Errorf("processes keep appearing in %s: %w", own, unix.EBUSY)
 }
 
-const trackedByGroup = "a fresh group of cgroup v2 for every incarnation, killed whole"
+const trackedByGroup = "a group of cgroup v2 for every incarnation, killed whole"
 
 func (b *groups2) isolation() Isolation {
 	i := Isolation{Backend: b.enforcer(), Path: b.base, Tracking: trackedByGroup, Whole: true}
@@ -181,10 +180,6 @@ func (b *groups2) find(service string, incarnation uint64, l Limits) *group {
 	return g
 }
 
-func leafOf(dir string, incarnation uint64) string {
-	return filepath.Join(dir, leafPrefix+strconv.FormatUint(incarnation, 10))
-}
-
 func isDir(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
@@ -206,15 +201,6 @@ func makeLeaf(dir string, incarnation uint64) (string, error) {
 	}
 	leaf := leafOf(dir, incarnation)
 	return leaf, os.Mkdir(leaf, 0o755) //nolint:gosec // as all of cgroupfs
-}
-
-// leafPrefix begins the name of an incarnation's leaf; the rest is its number.
-const leafPrefix = "run-"
-
-func incarnationOf(leaf string) (uint64, bool) {
-	number, ok := strings.CutPrefix(leaf, leafPrefix)
-	n, err := strconv.ParseUint(number, 10, 64)
-	return n, ok && err == nil
 }
 
 // counters2 reads what limits can have brought about. A want of memory can be the machine's.

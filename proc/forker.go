@@ -251,7 +251,7 @@ func (h *Host) fork(r forkRequest) (*child, error) {
 	default:
 	}
 	before := ticksSinceBoot()
-	pid, err := syscall.ForkExec(r.path, r.argv, r.attr)
+	pid, err := h.forkAsOurs(r)
 	if err != nil {
 		return nil, err
 	}

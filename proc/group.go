@@ -36,8 +36,8 @@ func (c Counters) since(base Counters) Counters {
 	}
 }
 
-// group holds one incarnation, or one hook of it. Its leaf is a fresh group without
-// controllers: one that was killed once is never entered again, as the kernel may kill
+// group holds one incarnation, or one hook of it. Its leaf is a group without controllers,
+// which nobody was killed with: one that was is never entered again, as the kernel may kill
 // what is born into it.
 type group struct {
 	leaf    string            // "": the kernel tracks nothing
@@ -50,6 +50,12 @@ type group struct {
 	killed  atomic.Bool
 	empty   atomic.Bool              // nobody is in the leaf any more
 	final   atomic.Pointer[Counters] // when it was removed
+
+	spares    *spares       // that the leaf may be one of, afterwards; nil: none are kept
+	ranBefore time.Duration // what earlier incarnations have used of processors in the leaf
+	ran       time.Duration // and that with what this one has, when it ended; 0: not known
+	wiped     atomic.Bool   // all in the leaf were killed at once
+	clean     atomic.Bool   // when last looked at, nobody was in the leaf and nothing held it
 }
 
 // hookPrefix begins the name of a hook's group.
@@ -100,7 +106,7 @@ func (g *group) record() *state.Group {
 	}
 	return &state.Group{
 		Leaf: g.leaf, Frozen: g.frozen, Limited: len(g.enter) > 1 || g.frozen, Holders: g.holders, Enter: g.enter, Counts: g.counts,
-		Base: [4]uint64{g.base.OOMKills, g.base.ThrottledPeriods, uint64(g.base.Throttled), g.base.PidsRefused}, //nolint:gosec // not negative
+		Ran: g.ranBefore, Base: [4]uint64{g.base.OOMKills, g.base.ThrottledPeriods, uint64(g.base.Throttled), g.base.PidsRefused}, //nolint:gosec // not negative
 	}
 }
 
@@ -110,7 +116,7 @@ func groupOf(r *state.Group, l Limits) *group {
 		return nil
 	}
 	g := &group{
-		leaf: r.Leaf, frozen: r.Frozen, holders: r.Holders, enter: r.Enter,
+		leaf: r.Leaf, frozen: r.Frozen, holders: r.Holders, enter: r.Enter, ranBefore: r.Ran,
 		base: Counters{OOMKills: r.Base[0], ThrottledPeriods: r.Base[1], Throttled: time.Duration(r.Base[2]), PidsRefused: r.Base[3]}, //nolint:gosec // as recorded
 	}
 	g.count(r.Counts, l)
@@ -151,6 +157,7 @@ func (g *group) kill() bool {
 	case g.leaf == "" || !g.populated():
 		return false
 	default:
+		g.wiped.Store(true)
 		_ = writeGroup(g.leaf, "cgroup.kill", "1") // without it, its members are killed one by one
 	}
 	return true
@@ -170,7 +177,9 @@ func (g *group) populated() bool {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) { // it is gone
 		return false
 	}
-	return !bytes.Contains(said, []byte("populated 0"))
+	empty := bytes.Contains(said, []byte("populated 0"))
+	g.clean.Store(empty && !bytes.Contains(said, []byte("frozen 1")))
+	return !empty
 }
 
 // isEmpty tells whether the kernel has said that nobody is in the leaf, and no hook began since.
@@ -225,7 +234,7 @@ func (g *group) remove() error {
 	final := g.counters()
 	g.final.Store(&final)
 	var errs []error
-	if g.leaf != "" {
+	if g.leaf != "" && !g.spares.keep(g) {
 		errs = append(errs, removeGroups(g.leaf))
 	}
 	for _, dir := range g.holders {

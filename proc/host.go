@@ -42,6 +42,7 @@ type Host struct {
 	lock     *os.File
 	null     *os.File
 	state    *state.Store
+	slack    uintptr // of timers, in nanoseconds; 0: all threads have that which bhnode was born with
 	orphans  census
 	poller   *poller
 	backend  backend
@@ -128,6 +129,9 @@ func (h *Host) open() (err error) {
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot become the reaper of orphans: %w", err)
+	}
+	if h.slack, err = calmMonitor(); err != nil {
+		h.opts.Log.Debug().Err(err).Msg("the monitor of the runtime wakes as often as ever")
 	}
 	if h.poller, err = newPoller(); err != nil {
 		return err

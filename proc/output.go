@@ -19,9 +19,9 @@ import (
 // which costs as much as not to pause. Here nobody is woken who does not wait.
 type Output struct {
 	poller *poller
-	ready  chan struct{}          // readable, or there is something new to see
-	first  atomic.Pointer[func()] // called then, once, instead of whoever waits
-	pipe   uint64                 // its inode; 0: it is none
+	ready  chan struct{}                    // readable, or there is something new to see
+	first  atomic.Pointer[func(ended bool)] // called then, once, instead of whoever waits
+	pipe   uint64                           // its inode; 0: it is none
 
 	mu       sync.Mutex
 	fd       int
@@ -90,7 +90,7 @@ func (o *Output) SetReadDeadline(t time.Time) error {
 	}
 	o.deadline = t
 	if !t.IsZero() {
-		o.alarm = time.AfterFunc(time.Until(t), o.wake)
+		o.alarm = time.AfterFunc(time.Until(t), func() { o.wake(0) })
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (o *Output) Close() error {
 		o.alarm.Stop()
 	}
 	o.poller.forget(o)
-	o.wake()
+	o.wake(0)
 	return os.NewSyscallError("close", unix.Close(o.fd))
 }
 
@@ -152,20 +152,20 @@ func (o *Output) inode() uint64 {
 	return o.pipe
 }
 
-// onFirst has f called once there is something to read, or a deadline or Close has ended that.
-// f must not wait.
-func (o *Output) onFirst(f func()) {
+// onFirst has f called once there is something to read, or a deadline or Close has ended that;
+// with ended if all have closed the pipe without a word. f must not wait.
+func (o *Output) onFirst(f func(ended bool)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.first.Store(&f)
 	if o.closed || o.poller.watch(o) != nil {
-		o.wake()
+		o.wake(0)
 	}
 }
 
-func (o *Output) wake() {
+func (o *Output) wake(events uint32) {
 	if f := o.first.Swap(nil); f != nil {
-		(*f)()
+		(*f)(events&unix.EPOLLHUP != 0 && events&unix.EPOLLIN == 0)
 	}
 	select {
 	case o.ready <- struct{}{}:

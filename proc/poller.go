@@ -22,8 +22,8 @@ type poller struct {
 	watched map[int32]waker
 }
 
-// waker waits for a descriptor.
-type waker interface{ wake() }
+// waker waits for a descriptor. It is told which events there are.
+type waker interface{ wake(events uint32) }
 
 func newPoller() (*poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -100,7 +100,7 @@ func (p *poller) run(conn syscall.RawConn) {
 			w := p.watched[e.Fd] // nil: closed meanwhile; another of that number looks in vain
 			p.mu.Unlock()
 			if w != nil {
-				w.wake()
+				w.wake(e.Events)
 			}
 		}
 	}

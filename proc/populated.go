@@ -16,7 +16,7 @@ type events struct {
 	ready chan struct{}
 }
 
-func (e *events) wake() {
+func (e *events) wake(uint32) {
 	select {
 	case e.ready <- struct{}{}:
 	default:

@@ -71,11 +71,12 @@ func (p *Process) Capture(stream string, joined bool, deliver Deliver) {
 }
 
 // OnOutput has f called, once, as soon as a stream is worth capturing: something was written,
-// or it has ended. f must not wait. Many services say nothing, and then need nobody to listen.
-func (p *Process) OnOutput(stream string, f func()) {
+// or it has ended; if that is all that can be learnt of it, ended says so, and there is nothing
+// to capture. f must not wait. Many services say nothing, and then need nobody to listen.
+func (p *Process) OnOutput(stream string, f func(ended bool)) {
 	from, in := p.outputOf(stream)
 	if in != nil && in.made() { // it may hold what an earlier bhnode has read
-		f()
+		f(false)
 		return
 	}
 	from.onFirst(f)
@@ -164,6 +165,9 @@ func (p *Process) Release() {
 	p.release.Do(func() {
 		p.closeFiles()
 		p.closeMeter()
+		if p.Exit().Signal == syscall.SIGKILL {
+			p.group.distrust()
+		}
 		p.host.dropGroup(p)
 		p.host.warn(p.service, p.host.state.Delete(p.service), "process not forgotten")
 		p.host.settle(p.service, nil)

@@ -170,7 +170,7 @@ func (c *child) drop() {
 }
 
 // wake is called by the poller, which has others to wake.
-func (c *child) wake() {
+func (c *child) wake(uint32) {
 	if c.adopted { // its status may have to be asked for
 		c.host.waits.Go(c.end)
 	} else {

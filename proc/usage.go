@@ -99,7 +99,7 @@ func (p *Process) closeMeter() {
 	if !m.open {
 		m.open, m.stat, m.io, m.cpu = true, -1, -1, p.group.openCPU()
 	}
-	m.last = Usage{At: time.Now(), CPU: max(m.last.CPU, cpuOf(m.cpu)), Read: m.last.Read, Written: m.last.Written}
+	m.last = Usage{At: time.Now(), CPU: max(m.last.CPU, p.group.ranInAll(m.cpu)), Read: m.last.Read, Written: m.last.Written}
 	m.closed = true
 	closeAll([]int{m.stat, m.io, m.cpu})
 }
@@ -111,7 +111,7 @@ func (p *Process) look(buf *[]byte) Usage {
 	for _, pid := range u.Pids {
 		p.add(&u, pid, buf)
 	}
-	u.CPU = max(u.CPU, cpuOf(p.meter.cpu))
+	u.CPU = max(u.CPU, p.group.ranIn(p.meter.cpu))
 	p.group.improve(&u, buf)
 	return u
 }
@@ -168,6 +168,23 @@ func (g *group) openCPU() int {
 		return -1
 	}
 	return openCPU(g.leaf)
+}
+
+// ranIn reads from there what the incarnation has used.
+func (g *group) ranIn(fd int) time.Duration {
+	if g == nil {
+		return 0
+	}
+	return cpuOf(fd) - g.ranBefore
+}
+
+// ranInAll does so for the last time.
+func (g *group) ranInAll(fd int) time.Duration {
+	if g == nil {
+		return 0
+	}
+	g.ran = cpuOf(fd)
+	return g.ran - g.ranBefore
 }
 
 func openCPU(dir string) int {

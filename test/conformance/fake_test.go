@@ -131,7 +131,7 @@ func (f *fakeProcess) StartedAt() time.Time    { return f.born }
 func (f *fakeProcess) Exited() <-chan struct{} { return f.exited }
 func (f *fakeProcess) Ready() <-chan struct{}  { return f.ready }
 
-func (f *fakeProcess) OnOutput(_ string, call func()) { call() }
+func (f *fakeProcess) OnOutput(_ string, call func(ended bool)) { call(false) }
 
 func (f *fakeProcess) OnExit(call func()) {
 	go func() {

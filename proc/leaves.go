@@ -1,0 +1,127 @@
+package proc
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// leafPrefix begins the name of a leaf; the rest is the number of the incarnation that it was
+// made for.
+const leafPrefix = "run-"
+
+// tenant is the attribute of a leaf that tells the number of the incarnation that it is of, if
+// that is not the first one in it (xattr(7); Linux 5.7 and later have them for groups).
+const tenant = "user.bhnode.incarnation"
+
+func leafOf(dir string, incarnation uint64) string {
+	return filepath.Join(dir, leafPrefix+strconv.FormatUint(incarnation, 10))
+}
+
+// incarnationOf tells the incarnation that a leaf is of; false: it is no leaf.
+func incarnationOf(leaf string) (uint64, bool) {
+	number, ok := strings.CutPrefix(filepath.Base(leaf), leafPrefix)
+	if !ok {
+		return 0, false
+	}
+	var said [20]byte
+	if n, err := unix.Getxattr(leaf, tenant, said[:]); err == nil {
+		number = string(said[:n])
+	}
+	n, err := strconv.ParseUint(number, 10, 64)
+	return n, err == nil
+}
+
+// spares are bare leaves whose incarnation has ended as it should be, by service directory. To
+// make a group and to remove it are the dearest steps of a restart, so the next incarnation
+// moves in. A group that has limits, or an account of memory, is fresh for each: what the last
+// one has left there would count against the next.
+type spares struct {
+	mu   sync.Mutex
+	kept map[string]spare
+}
+
+type spare struct {
+	leaf string
+	ran  time.Duration // what it has used of processors so far
+}
+
+// take returns the leaf for an incarnation, and what was used of processors in it before; a
+// fresh one where none was kept, or where it cannot be told whose it is.
+func (s *spares) take(dir string, incarnation uint64) (spare, error) {
+	s.mu.Lock()
+	kept, had := s.kept[dir]
+	delete(s.kept, dir)
+	s.mu.Unlock()
+	if had {
+		if unix.Setxattr(kept.leaf, tenant, strconv.AppendUint(nil, incarnation, 10), 0) == nil {
+			return kept, nil
+		}
+		_ = removeGroups(kept.leaf)
+	}
+	leaf, err := freshLeaf(dir, incarnation)
+	return spare{leaf: leaf}, err
+}
+
+// keep keeps the leaf of a group whose incarnation is over; false: it is not fit for another.
+func (s *spares) keep(g *group) bool {
+	if s == nil || !g.clean.Load() || g.wiped.Load() || g.ran == 0 {
+		return false
+	}
+	var st unix.Stat_t
+	if unix.Stat(g.leaf, &st) != nil || st.Nlink != linksOfNoSubgroup {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept[filepath.Dir(g.leaf)] = spare{g.leaf, g.ran}
+	return true
+}
+
+// distrust has a leaf not kept once more, after SIGKILL for what had moved in. That may have been
+// the kernel's: it does so to whatever is born into a group that anybody has killed whole.
+func (g *group) distrust() {
+	if g != nil && g.ranBefore > 0 {
+		g.wiped.Store(true)
+	}
+}
+
+// linksOfNoSubgroup are those of a directory that none is in: each would add one.
+const linksOfNoSubgroup = 2
+
+// freshLeaf makes the leaf of an incarnation, afresh where a start has not given it back.
+// The directory of the service, which holds nobody, stays until bhnode ends.
+func freshLeaf(dir string, incarnation uint64) (string, error) {
+	leaf := leafOf(dir, incarnation)
+	const mode = 0o755 // as all of cgroupfs
+	err := unix.Mkdir(leaf, mode)
+	switch {
+	case errors.Is(err, unix.ENOENT): // the first one
+		err = os.MkdirAll(dir, mode)
+	case errors.Is(err, unix.EEXIST):
+		err = removeGroups(leaf)
+	default:
+		return leaf, os.NewSyscallError("mkdir "+leaf, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	return leaf, os.NewSyscallError("mkdir "+leaf, unix.Mkdir(leaf, mode))
+}
+
+// findLeaf returns the leaf of an incarnation, "" if there is none.
+func findLeaf(dir string, incarnation uint64) string {
+	for _, name := range subgroups(dir) {
+		leaf := filepath.Join(dir, name)
+		if n, ok := incarnationOf(leaf); ok && n == incarnation {
+			return leaf
+		}
+	}
+	return ""
+}
