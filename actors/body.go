@@ -26,6 +26,7 @@ type body struct {
 	made        chan struct{}      // closed when the start is over; then there are
 	process     Process            // nil: there is none
 	prober      proc.Prober
+	probed      bool // it looks at something
 	check       func() error
 	err         error // why one of them is missing
 	checks      sync.WaitGroup
@@ -58,6 +59,7 @@ func (b *body) make(ctx context.Context, n *nodeContext, s *service, in inbox) {
 // attach begins to watch the process and to take its output.
 func (b *body) attach(ctx context.Context, n *nodeContext, s *service, in inbox) {
 	b.prober, b.err = n.backend.Prober(s.Spec, b.process)
+	b.probed = b.err == nil && s.Spec.Probe.Type != proc.ProbeNone
 	if b.err == nil {
 		b.check = func() error { return b.prober.Check(ctx) }
 	}
@@ -116,7 +118,7 @@ func (b *body) closeProber(n *nodeContext) {
 	b.closing.Do(func() {
 		select {
 		case <-b.made:
-			if b.prober == nil { // nothing was ever checked
+			if !b.probed {
 				return
 			}
 		default:
