@@ -26,6 +26,7 @@ type Output struct {
 	mu       sync.Mutex
 	fd       int
 	watched  bool // known to the poller
+	inARow   int  // reads that found something
 	closed   bool
 	deadline time.Time
 	alarm    *time.Timer
@@ -65,6 +66,7 @@ func (o *Output) try(b []byte) (int, error) {
 	n, err := unix.Read(o.fd, b)
 	switch {
 	case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+		o.inARow = 0
 		if err := o.poller.watch(o); err != nil {
 			return 0, err
 		}
@@ -74,8 +76,15 @@ func (o *Output) try(b []byte) (int, error) {
 	case n == 0 && len(b) > 0:
 		return 0, io.EOF
 	}
+	if o.inARow++; o.inARow == busy {
+		o.poller.forget(o)
+	}
 	return n, nil
 }
+
+// busy is how many reads in a row must find something until the poller forgets a pipe, so that
+// its writes have nobody to look for: though disarmed, an entry of epoll(7) costs each of them.
+const busy = 4
 
 // SetReadDeadline makes Read fail from t on with os.ErrDeadlineExceeded, one that
 // waits too; the zero time means never.

@@ -152,6 +152,36 @@ func TestAPauseIsNotDisturbed(t *testing.T) {
 	}
 }
 
+// TestABusyPipeIsForgotten: its writes find nobody to tell, until its reader waits again.
+func TestABusyPipeIsForgotten(t *testing.T) {
+	r, w := newPipe(t, startPoller(t))
+	first := reading(r)
+	eventually(t, "it is watched while its reader waits", func() bool { return isWatched(r) })
+	for i := range busy {
+		if _, err := w.WriteString("x"); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			wantEnd(t, first, nil)
+		} else if _, err := r.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := isWatched(r), i < busy-1; got != want {
+			t.Errorf("after %d reads that found something: watched %t, want %t", i+1, got, want)
+		}
+	}
+	result := reading(r)
+	eventually(t, "it is watched again", func() bool { return isWatched(r) })
+	_ = w.Close()
+	wantEnd(t, result, io.EOF)
+}
+
+func isWatched(o *Output) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.watched
+}
+
 func TestPipeOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a pipe away")

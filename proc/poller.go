@@ -79,6 +79,7 @@ func (p *poller) remove(fd int) {
 // forget ends the watch over o. Its lock is held.
 func (p *poller) forget(o *Output) {
 	if o.watched {
+		o.watched = false
 		p.remove(o.fd)
 	}
 }
