@@ -90,6 +90,10 @@ func (b *body) capture(n *nodeContext, s *service, in inbox) {
 
 // delivery takes lines to the log, and shows them to the check that waits for one.
 func (b *body) delivery(sink *logSink, match *proc.LogMatch) proc.Deliver {
+	observe := func(proc.Line) {}
+	if match != nil {
+		observe = match.Observer()
+	}
 	return func(at time.Time, lines []proc.Line, upTo uint64) bool {
 		b.inHand.Add(1)
 		b.moves.Add(1)
@@ -97,10 +101,8 @@ func (b *body) delivery(sink *logSink, match *proc.LogMatch) proc.Deliver {
 			b.moves.Add(1)
 			b.inHand.Add(-1)
 		}()
-		if match != nil {
-			for _, l := range lines {
-				match.Observe(l.Data)
-			}
+		for _, l := range lines {
+			observe(l)
 		}
 		return sink.write(at, lines, upTo)
 	}

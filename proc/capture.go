@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"time"
 )
@@ -13,6 +14,9 @@ const (
 	// and a writer of single lines costs a sixth of the wake-ups.
 	smallRead = 32 << 10
 	readPause = 200 * time.Microsecond
+	// lineWait is how long a line may go on without a word until it is shown as far as it goes:
+	// a prompt, or what somebody says before hanging.
+	lineWait = time.Second
 )
 
 // Line is one line of output, or a part of it.
@@ -26,7 +30,8 @@ type Line struct {
 }
 
 // Capture reads r, an Output, to its end or read deadline, and delivers what it reads as
-// lines: at once, in order, nothing left out. A line over 1 MiB comes in parts of 1 MiB.
+// lines: at once, in order, nothing left out. A line over 1 MiB comes in parts of 1 MiB, and
+// one of an Output that does not go on for a second in what there is of it, and the rest.
 // The time is that of the read. While deliver blocks nothing is read, so in the end
 // the writer waits. Data is valid only during deliver.
 func Capture(r io.Reader, deliver func(at time.Time, lines []Line)) {
@@ -36,8 +41,12 @@ func Capture(r io.Reader, deliver func(at time.Time, lines []Line)) {
 
 func (c *cutter) capture(r io.Reader, deliver func(at time.Time, lines []Line)) {
 	for {
-		n, err := r.Read(c.space())
+		n, err := c.read(r)
 		at := time.Now()
+		if errors.Is(err, errQuiet) {
+			deliver(at, c.begun())
+			continue
+		}
 		if n > 0 {
 			if lines := c.wrote(n); len(lines) > 0 {
 				deliver(at, lines)
@@ -55,12 +64,21 @@ func (c *cutter) capture(r io.Reader, deliver func(at time.Time, lines []Line)) 
 	}
 }
 
+// read reads more, or says with errQuiet that a line does not go on.
+func (c *cutter) read(r io.Reader) (int, error) {
+	if o, ok := r.(*Output); ok {
+		return o.readWithin(c.space(), c.patience())
+	}
+	return r.Read(c.space())
+}
+
 // cutter cuts a stream into lines.
 type cutter struct {
 	buf    []byte // what was read, from the beginning of the first line not delivered
 	done   int    // bytes of buf that were delivered
 	sought int    // bytes of buf known to hold no newline beyond done
 	joined bool   // all lines of a read are delivered as one
+	open   bool   // a part was delivered of a line that had only begun
 	lines  []Line
 }
 
@@ -98,7 +116,7 @@ func (c *cutter) wrote(n int) []Line {
 		end := c.sought + i
 		c.parts(end)
 		c.lines = append(c.lines, Line{Data: c.buf[c.done:end]})
-		c.done, c.sought = end+1, end+1
+		c.done, c.sought, c.open = end+1, end+1, false
 	}
 }
 
@@ -113,7 +131,7 @@ func (c *cutter) wroteJoined() []Line {
 	data := c.buf[c.done : c.sought+i]
 	c.lines = append(c.lines, Line{Data: data, Joined: bytes.Count(data, []byte{'\n'})})
 	c.done += len(data) + 1
-	c.sought = len(c.buf)
+	c.sought, c.open = len(c.buf), false
 	c.parts(len(c.buf))
 	return c.lines
 }
@@ -126,10 +144,27 @@ func (c *cutter) parts(end int) {
 	}
 }
 
-// rest returns the line that the end of the output left without its newline.
-func (c *cutter) rest() []Line {
+// patience is how long more may take to come; 0: for ever.
+func (c *cutter) patience() time.Duration {
 	if c.done == len(c.buf) {
+		return 0
+	}
+	return lineWait
+}
+
+// begun returns the beginning of a line that does not go on.
+func (c *cutter) begun() []Line {
+	begun := c.buf[c.done:]
+	c.done, c.sought, c.open = len(c.buf), len(c.buf), true
+	return []Line{{Data: begun, Partial: true}}
+}
+
+// rest returns the line that the end of the output left without its newline. A part always
+// has a rest, if an empty one.
+func (c *cutter) rest() []Line {
+	if c.done == len(c.buf) && !c.open {
 		return nil
 	}
+	c.open = false
 	return []Line{{Data: c.buf[c.done:], NoNewline: true}}
 }

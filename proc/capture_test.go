@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 )
 
@@ -196,6 +197,64 @@ func BenchmarkCapture(b *testing.B) {
 			lines := 0
 			Capture(r, func(_ time.Time, l []Line) { lines += len(l) })
 			b.ReportMetric(float64(lines)/b.Elapsed().Seconds(), "lines/s")
+		})
+	}
+}
+
+// TestALineThatDoesNotGoOnIsShown says half a line and waits, then the rest, and ends amid another.
+func TestALineThatDoesNotGoOnIsShown(t *testing.T) {
+	for name, start := range map[string]func(o *Output, deliver Deliver){
+		"plain": func(o *Output, d Deliver) { Capture(o, func(at time.Time, lines []Line) { d(at, lines, 0) }) },
+		"joined": func(o *Output, d Deliver) {
+			c := cutter{joined: true}
+			c.capture(o, func(at time.Time, l []Line) { d(at, l, 0) })
+		},
+		"safe": func(o *Output, d Deliver) {
+			in, err := openIntake(t.TempDir(), "it")
+			must(t, err)
+			CaptureSafe(o, in, "stdout", false, d)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, w := pipe(t)
+			got := make(chan Line, 16)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				start(r, func(_ time.Time, lines []Line, _ uint64) bool {
+					for _, l := range lines {
+						l.Data = bytes.Clone(l.Data)
+						got <- l
+					}
+					return false
+				})
+			}()
+			for _, step := range []struct {
+				say  string
+				want Line
+			}{
+				{"pass", Line{Data: []byte("pass"), Partial: true}},
+				{"word: ", Line{Data: []byte("word: "), Partial: true}},
+				{"\n", Line{Data: []byte{}}},
+				{"bye", Line{Data: []byte("bye"), Partial: true}},
+				{"", Line{Data: []byte{}, NoNewline: true}},
+			} {
+				if step.say == "" {
+					_ = w.Close()
+				} else if _, err := w.WriteString(step.say); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case l := <-got:
+					if diff := cmp.Diff(step.want, l, cmpopts.EquateEmpty()); diff != "" {
+						t.Errorf("after %q: -want +got\n%s", step.say, diff)
+					}
+				case <-time.After(patience):
+					t.Fatalf("after %q nothing came", step.say)
+				}
+			}
+			<-ended
 		})
 	}
 }

@@ -55,14 +55,16 @@ func (f *inflow) carry() error {
 	return nil
 }
 
-// read reads what is there behind what there is, or waits for it, as Output.Read does.
+// read reads what is there behind what there is, or waits for it, as Output.readWithin does.
 func (f *inflow) read(o *Output) (n int, err error) {
 	for {
 		n, err = f.try(o)
 		if !errors.Is(err, unix.EAGAIN) {
 			return n, err
 		}
-		<-o.ready
+		if err := o.awaitReady(f.c.patience()); err != nil {
+			return 0, err
+		}
 	}
 }
 
@@ -141,6 +143,9 @@ func captureSafe(o *Output, in *Intake, stream string, goesOn, joined bool, deli
 			f.c.buf = append(make([]byte, 0, cap(f.c.buf)), f.c.buf...)
 			f.c.capture(o, f.unsafely)
 			return
+		case errors.Is(err, errQuiet):
+			f.hand(at, f.c.begun())
+			continue
 		case err != nil:
 			f.end(at)
 			return

@@ -43,13 +43,37 @@ func newOutput(p *poller, fd int) *Output {
 }
 
 // Read reads what is there, or waits for it: until the end, a deadline, or Close.
-func (o *Output) Read(b []byte) (int, error) {
+func (o *Output) Read(b []byte) (int, error) { return o.readWithin(b, 0) }
+
+// readWithin is Read that gives up with errQuiet once nothing has come for so long; 0: never.
+func (o *Output) readWithin(b []byte, patience time.Duration) (int, error) {
 	for {
 		n, err := o.try(b)
 		if !errors.Is(err, unix.EAGAIN) {
 			return n, err
 		}
+		if err := o.awaitReady(patience); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// errQuiet says that nothing has come for as long as was waited for it.
+var errQuiet = errors.New("nothing more was written")
+
+// awaitReady returns when something may have changed, or with errQuiet.
+func (o *Output) awaitReady(patience time.Duration) error {
+	if patience == 0 {
 		<-o.ready
+		return nil
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-o.ready:
+		return nil
+	case <-timer.C:
+		return errQuiet
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // matches. It is a Prober.
 type LogMatch struct {
 	expr    *regexp.Regexp
-	matched atomic.Bool // for Observe, which sees every line
+	matched atomic.Bool // for those who see every line
 	once    sync.Once
 	ready   chan struct{}
 }
@@ -26,9 +26,8 @@ func NewLogMatch(expr string) (*LogMatch, error) {
 	return &LogMatch{expr: re, ready: make(chan struct{})}, nil
 }
 
-// Observe takes in one line, or a part of one too long to come whole; it may be
-// called from several goroutines.
-func (m *LogMatch) Observe(line []byte) {
+// look takes in one line, or as much of it as there is; it may be called from several goroutines.
+func (m *LogMatch) look(line []byte) {
 	if m.matched.Load() || !m.expr.Match(line) {
 		return
 	}
@@ -36,6 +35,29 @@ func (m *LogMatch) Observe(line []byte) {
 		m.matched.Store(true)
 		close(m.ready)
 	})
+}
+
+// Observer returns what takes in the lines of one stream. One that comes in parts is looked at as
+// far as it has come, up to 1 MiB.
+func (m *LogMatch) Observer() func(Line) {
+	var begun []byte
+	return func(l Line) {
+		switch {
+		case m.matched.Load():
+			begun = nil
+		case len(begun) == 0 && !l.Partial:
+			m.look(l.Data)
+		default:
+			if len(begun)+len(l.Data) > lineMost {
+				begun = begun[:0]
+			}
+			begun = append(begun, l.Data...)
+			m.look(begun)
+			if !l.Partial {
+				begun = nil
+			}
+		}
+	}
 }
 
 // Ready returns a channel that is closed once a line has matched.

@@ -246,11 +246,14 @@ func TestLogProbe(t *testing.T) {
 	if !ok {
 		t.Fatalf("the prober is a %T, want a *LogMatch", p)
 	}
-	m.Observe([]byte("not ready on 1"))
+	stdout, stderr := m.Observer(), m.Observer()
+	stdout(Line{Data: []byte("not ready on 1")})
+	stdout(Line{Data: []byte("ready "), Partial: true})
+	stderr(Line{Data: []byte("on 80")}) // of another stream
 	wantBad(t, p, "no line has matched")
-	m.Observe([]byte("ready on 80"))
-	m.Observe([]byte("ready on 81"))
-	m.Observe([]byte("gone"))
+	stdout(Line{Data: []byte("on 80")})
+	stdout(Line{Data: []byte("ready on 81")})
+	stdout(Line{Data: []byte("gone")})
 	awaitReady(t, m.Ready())
 	wantGood(t, p)
 }
