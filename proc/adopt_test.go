@@ -156,11 +156,12 @@ func TestAServiceOfADeadNodeIsAdopted(t *testing.T) {
 	}
 }
 
-// leftGroups are those of incarnations. On cgroup v1 a group of each service stays beside them.
+// leftGroups are those of incarnations. On cgroup v1 a group of each service stays
+// beside them, with one leaf that is kept.
 func leftGroups(h *Host) (dirs []string) {
-	stays := ""
+	stays, kept := "", map[string]spare{}
 	if b, ok := h.backend.(*groups1); ok {
-		stays = b.track
+		stays, kept = b.track, b.spares.kept
 	}
 	for _, base := range h.bases {
 		for _, name := range subgroups(base) {
@@ -169,7 +170,9 @@ func leftGroups(h *Host) (dirs []string) {
 				dirs = append(dirs, dir)
 			}
 			for _, leaf := range subgroups(dir) {
-				dirs = append(dirs, filepath.Join(dir, leaf))
+				if leaf = filepath.Join(dir, leaf); leaf != kept[dir].leaf {
+					dirs = append(dirs, leaf)
+				}
 			}
 		}
 	}

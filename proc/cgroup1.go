@@ -170,10 +170,13 @@ func (b *groups1) find(service string, incarnation uint64, l Limits) *group {
 		}
 	}
 	if b.track != "" {
-		g.leaf, g.frozen = findLeaf(filepath.Join(b.track, service), incarnation), b.frozen
+		g.leaf = findLeaf(filepath.Join(b.track, service), incarnation)
 	}
 	if g.leaf != "" {
-		g.enter = append(g.enter, g.leaf)
+		g.frozen, g.enter = b.frozen, append(g.enter, g.leaf)
+		if g.leaf != leafOf(filepath.Dir(g.leaf), incarnation) { // others have lived there before
+			g.ranBefore = ranIn(g.leaf)
+		}
 	}
 	g.count(dirs, l)
 	g.base = g.read()

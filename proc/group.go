@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -47,15 +48,16 @@ type group struct {
 	counts  map[string]string // see state.Group
 	read    func() Counters
 	base    Counters
-	killed  atomic.Bool
+	mu      sync.Mutex               // held while it is killed
+	over    bool                     // it was given up, and the leaf may be another's
+	killed  atomic.Bool              // it was asked for
 	empty   atomic.Bool              // nobody is in the leaf any more
 	final   atomic.Pointer[Counters] // when it was removed
 
 	spares    *spares       // that the leaf may be one of, afterwards; nil: none are kept
 	ranBefore time.Duration // what earlier incarnations have used of processors in the leaf
 	ran       time.Duration // and that with what this one has, when it ended; 0: not known
-	wiped     atomic.Bool   // all in the leaf were killed at once
-	clean     atomic.Bool   // when last looked at, nobody was in the leaf and nothing held it
+	wiped     atomic.Bool   // all in the leaf were killed at once, or may have been
 }
 
 // hookPrefix begins the name of a hook's group.
@@ -149,8 +151,12 @@ func (g *group) kill() bool {
 	if g == nil {
 		return false
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.killed.Store(true)
 	switch {
+	case g.over:
+		return false
 	case g.frozen:
 		killFrozen(g.leaf)
 		return len(aliveBelow(g.leaf)) > 0
@@ -165,7 +171,12 @@ func (g *group) kill() bool {
 
 // members returns what is alive in the leaf and below it.
 func (g *group) members() []procStat {
-	if g == nil || g.leaf == "" || g.empty.Load() || !g.frozen && !g.populated() {
+	if g == nil || g.leaf == "" {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.over || g.empty.Load() || !g.frozen && !g.populated() {
 		return nil
 	}
 	return aliveBelow(g.leaf)
@@ -177,9 +188,7 @@ func (g *group) populated() bool {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) { // it is gone
 		return false
 	}
-	empty := bytes.Contains(said, []byte("populated 0"))
-	g.clean.Store(empty && !bytes.Contains(said, []byte("frozen 1")))
-	return !empty
+	return !bytes.Contains(said, []byte("populated 0"))
 }
 
 // isEmpty tells whether the kernel has said that nobody is in the leaf, and no hook began since.
@@ -233,6 +242,9 @@ func (g *group) remove() error {
 	}
 	final := g.counters()
 	g.final.Store(&final)
+	g.mu.Lock()
+	g.over = true // who still means to kill it would kill the next incarnation
+	g.mu.Unlock()
 	var errs []error
 	if g.leaf != "" && !g.spares.keep(g) {
 		errs = append(errs, removeGroups(g.leaf))

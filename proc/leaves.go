@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -38,10 +39,10 @@ func incarnationOf(leaf string) (uint64, bool) {
 	return n, err == nil
 }
 
-// spares are bare leaves whose incarnation has ended as it should be, by service directory. To
-// make a group and to remove it are the dearest steps of a restart, so the next incarnation
-// moves in. A group that has limits, or an account of memory, is fresh for each: what the last
-// one has left there would count against the next.
+// spares are bare leaves that were left empty and never killed, by service directory. To make a
+// group and to remove it are the dearest steps of a restart, so the next incarnation moves in.
+// What has an account of memory is fresh for each: what the last one has left there would count
+// against the next.
 type spares struct {
 	mu   sync.Mutex
 	kept map[string]spare
@@ -69,13 +70,17 @@ func (s *spares) take(dir string, incarnation uint64) (spare, error) {
 	return spare{leaf: leaf}, err
 }
 
-// keep keeps the leaf of a group whose incarnation is over; false: it is not fit for another.
+// keep keeps the leaf of a group whose incarnation is over; false: it is not as it was made.
 func (s *spares) keep(g *group) bool {
-	if s == nil || !g.clean.Load() || g.wiped.Load() || g.ran == 0 {
+	if s == nil || g.wiped.Load() || g.ran == 0 {
 		return false
 	}
 	var st unix.Stat_t
-	if unix.Stat(g.leaf, &st) != nil || st.Nlink != linksOfNoSubgroup {
+	if unix.Stat(g.leaf, &st) != nil || st.Nlink != linksOfNoSubgroup || int(st.Uid) != os.Geteuid() {
+		return false
+	}
+	said, err := readWhole(filepath.Join(g.leaf, "cgroup.events"))
+	if err != nil || !bytes.Contains(said, []byte("populated 0")) || !bytes.Contains(said, []byte("frozen 0")) {
 		return false
 	}
 	s.mu.Lock()
@@ -84,10 +89,10 @@ func (s *spares) keep(g *group) bool {
 	return true
 }
 
-// distrust has a leaf not kept once more, after SIGKILL for what had moved in. That may have been
-// the kernel's: it does so to whatever is born into a group that anybody has killed whole.
+// distrust has a leaf not kept in which somebody else has sent SIGKILL: that may have been by
+// cgroup.kill, and then a kernel may kill whatever is born there later.
 func (g *group) distrust() {
-	if g != nil && g.ranBefore > 0 {
+	if g != nil {
 		g.wiped.Store(true)
 	}
 }

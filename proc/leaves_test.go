@@ -37,10 +37,9 @@ func live(t *testing.T, h *Host, incarnation uint64, arg string, then func(p *Pr
 
 func TestTheNextIncarnationMovesIn(t *testing.T) {
 	h := keepingHost(t)
-	const burnt = 200 * time.Millisecond
-	leaf := live(t, h, 1, burnt.String(), nil)
-	s := childSpec("wait", "")
-	p, err := h.Start(t.Context(), s, 2)
+	leaf := live(t, h, 1, "50ms", nil)
+	before := ranIn(leaf)
+	p, err := h.Start(t.Context(), childSpec("wait", ""), 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,21 +50,29 @@ func TestTheNextIncarnationMovesIn(t *testing.T) {
 	if got, want := h.members()[p.Pid()], (membership{"svc", 2}); got != want {
 		t.Errorf("it is taken for %+v, want %+v", got, want)
 	}
-	if got := h.backend.find("svc", 2, Limits{}).path(); got != leaf {
-		t.Errorf("its group is found in %q, want %s", got, leaf)
+	if got := h.backend.find("svc", 2, Limits{}); got.path() != leaf || got.ranBefore < before {
+		t.Errorf("its group is found as %+v, want %s", got, leaf)
 	}
 	if got := h.backend.find("svc", 1, Limits{}).path(); got != "" {
 		t.Errorf("the group of the one before is found in %s", got)
 	}
-	if u, err := p.Usage(); err != nil || u.CPU >= burnt/2 {
-		t.Errorf("it has used %v, %v; the one before %v", u.CPU, err, burnt)
+	if r, known := h.state.Get("svc"); !known || before == 0 || groupOf(r.Group, Limits{}).ranBefore != before {
+		t.Errorf("recorded is %+v, want that %v were used before", r.Group, before)
 	}
-	if got := groupOf(p.group.record(), Limits{}); got.ranBefore != p.group.ranBefore || got.ranBefore < burnt/2 {
-		t.Errorf("recorded as used before: %v, want %v", got.ranBefore, p.group.ranBefore)
-	}
+	wantUsed(t, p, leaf, before)
+	must(t, p.Signal(syscall.SIGTERM))
+	awaitExit(t, p)
 	end(t, p)
-	if last, err := p.Usage(); err != nil || last.CPU >= burnt/2 {
-		t.Errorf("it has used %v in all, %v; the one before %v", last.CPU, err, burnt)
+	wantUsed(t, p, leaf, before)
+}
+
+// wantUsed compares what an incarnation has used with what its group has since it moved in.
+func wantUsed(t *testing.T, p *Process, leaf string, before time.Duration) {
+	t.Helper()
+	least := ranIn(leaf) - before
+	u, err := p.Usage()
+	if most := ranIn(leaf) - before; err != nil || u.CPU > most || u.CPU < least {
+		t.Errorf("it has used %v, %v, want %v to %v", u.CPU, err, least, most)
 	}
 }
 
@@ -105,23 +112,41 @@ func straggler(t *testing.T) int {
 	return cmd.Process.Pid
 }
 
-// TestWhoIsKilledInAnothersLeafIsTheLastInIt: with a kernel that kills what is born into a group
-// which somebody has killed by hand, the service runs again after that.
-func TestWhoIsKilledInAnothersLeafIsTheLastInIt(t *testing.T) {
+// TestALeafIsNotEnteredAfterAKillFromOutside: whoever did that may have killed the group, and a
+// kernel may kill whatever is born there later.
+func TestALeafIsNotEnteredAfterAKillFromOutside(t *testing.T) {
 	h := keepingHost(t)
-	first := live(t, h, 1, "1ms", nil)
-	must(t, writeGroup(first, "cgroup.kill", "1"))
-	p, err := h.Start(t.Context(), childSpec("wait", ""), 2)
+	p := startReady(t, h, childSpec("wait", ""))
+	must(t, p.Signal(syscall.SIGKILL))
+	awaitExit(t, p)
+	end(t, p)
+	if isDir(p.group.path()) {
+		t.Errorf("%s is still there", p.group.path())
+	}
+}
+
+func TestALateKillSparesTheNextIncarnation(t *testing.T) {
+	h := keepingHost(t)
+	first, err := h.Start(t.Context(), childSpec("burn", "1ms"), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.group.path() != first {
-		t.Fatalf("it is in %s, not in %s", p.group.path(), first)
+	awaitExit(t, first)
+	end(t, first)
+	second, err := h.Start(t.Context(), childSpec("wait", ""), 2)
+	if err != nil {
+		t.Fatal(err)
 	}
-	_ = p.Signal(syscall.SIGKILL) // the kernel may have done so
-	awaitExit(t, p)
-	end(t, p)
-	if third := live(t, h, 3, "1ms", nil); third == first {
-		t.Errorf("the next one is in %s too", third)
+	awaitLine(t, second, "ready")
+	if second.group.path() != first.group.path() {
+		t.Fatalf("it is in %s, not in %s", second.group.path(), first.group.path())
 	}
+	must(t, first.Kill())
+	if left, err := first.Left(); err != nil || len(left) > 0 {
+		t.Errorf("of the first one is left: %v, %v", left, err)
+	}
+	if !alive(second.Pid()) {
+		t.Error("the second one was killed")
+	}
+	end(t, second)
 }

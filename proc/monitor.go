@@ -12,17 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// monitorSlack is how late the kernel may wake the monitor of Go's runtime, in nanoseconds. So
-// much longer, at most, may a system call that blocks hold a processor of Go.
+// monitorSlack is how late the kernel may wake the monitor of Go's runtime, in nanoseconds. A system
+// call that blocks holds a processor of Go for two of its rounds at most, so for that much longer.
 const monitorSlack = 200_000
 
 // calmMonitor lets the kernel wake the monitor of Go's runtime later. While anything runs that
 // sleeps for 20 us at a time, which takes more than all else of a restart (prctl(2),
-// PR_SET_TIMERSLACK). It returns the slack of bhnode itself, which its children are to have;
+// PR_SET_TIMERSLACK). Threads that the monitor starts have its slack, so any timer of bhnode may
+// be that late. It returns the slack that bhnode was born with, which its children are to have;
 // 0: nothing was changed, as that needs CAP_SYS_NICE.
 //
 // The monitor is the first thread that the runtime starts, and the kernel lists threads in the
-// order in which they were started. Should it be another one, nothing but its sleeps suffer.
+// order in which they were started.
 func calmMonitor() (own uintptr, err error) {
 	dir, err := os.Open("/proc/self/task")
 	if err != nil {
@@ -39,7 +40,10 @@ func calmMonitor() (own uintptr, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return slack, os.WriteFile(slackFile(threads[1]), strconv.AppendInt(nil, monitorSlack, 10), 0)
+	if err := os.WriteFile(slackFile(threads[1]), strconv.AppendInt(nil, monitorSlack, 10), 0); err != nil {
+		return 0, err
+	}
+	return slack, nil
 }
 
 func slackFile(thread string) string { return filepath.Join("/proc", thread, "timerslack_ns") }
@@ -60,9 +64,7 @@ func (h *Host) forkAsOurs(r forkRequest) (int, error) {
 	if h.slack > 0 {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		if err := unix.Prctl(unix.PR_SET_TIMERSLACK, h.slack, 0, 0, 0); err != nil {
-			return 0, os.NewSyscallError("prctl", err)
-		}
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, h.slack, 0, 0, 0) // timers a little late are no reason not to start
 	}
 	return syscall.ForkExec(r.path, r.argv, r.attr)
 }

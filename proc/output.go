@@ -26,7 +26,7 @@ type Output struct {
 	mu       sync.Mutex
 	fd       int
 	watched  bool // known to the poller
-	inARow   int  // reads that found something
+	inARow   int  // reads that found something, since the last that did not
 	closed   bool
 	deadline time.Time
 	alarm    *time.Timer

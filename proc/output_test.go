@@ -176,6 +176,58 @@ func TestABusyPipeIsForgotten(t *testing.T) {
 	wantEnd(t, result, io.EOF)
 }
 
+// TestAStreamThatEndsWithoutAWordIsToldSo is about who has to be listened to.
+func TestAStreamThatEndsWithoutAWordIsToldSo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		do    func(r *Output, w *os.File)
+		ended bool
+	}{
+		"it is closed":              {func(_ *Output, w *os.File) { _ = w.Close() }, true},
+		"something is written":      {func(_ *Output, w *os.File) { _, _ = w.WriteString("x") }, false},
+		"it is cut by its deadline": {func(r *Output, _ *os.File) { _ = r.SetReadDeadline(time.Now()) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, w := newPipe(t, startPoller(t))
+			told := make(chan bool, 1)
+			r.onFirst(func(ended bool) { told <- ended })
+			tc.do(r, w)
+			select {
+			case ended := <-told:
+				if ended != tc.ended {
+					t.Errorf("told is that it has ended: %t, want %t", ended, tc.ended)
+				}
+			case <-time.After(patience):
+				t.Fatal("nothing is told")
+			}
+		})
+	}
+}
+
+// TestAnEventOfAnotherWatchIsNotTold has an event come for a number that another pipe has by now,
+// and then one of a pipe that was written to later.
+func TestAnEventOfAnotherWatchIsNotTold(t *testing.T) {
+	p := startPoller(t)
+	r, w := newPipe(t, p)
+	later, wLater := newPipe(t, p)
+	told := make(chan string, 2)
+	r.onFirst(func(bool) { told <- "stale" })
+	later.onFirst(func(bool) { told <- "later" })
+	p.mu.Lock()
+	p.last++
+	p.watched[int32(r.fd)] = watch{r, p.last}
+	p.mu.Unlock()
+	_ = w.Close()
+	_ = wLater.Close()
+	select {
+	case got := <-told:
+		if got != "later" {
+			t.Error("an event of another watch was told")
+		}
+	case <-time.After(patience):
+		t.Fatal("nothing is told")
+	}
+}
+
 func isWatched(o *Output) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

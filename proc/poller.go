@@ -19,7 +19,15 @@ type poller struct {
 	ended chan struct{}
 
 	mu      sync.Mutex
-	watched map[int32]waker
+	watched map[int32]watch
+	last    int32 // number of a watch
+}
+
+// watch is that over one descriptor. Its number tells it from those before it over others that
+// had the same one, of which there may be an event still.
+type watch struct {
+	by     waker
+	number int32
 }
 
 // waker waits for a descriptor. It is told which events there are.
@@ -33,7 +41,7 @@ func newPoller() (*poller, error) {
 	if err := unix.SetNonblock(fd, true); err != nil { // so that Go watches it
 		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
 	}
-	p := &poller{epoll: fd, file: os.NewFile(uintptr(fd), "epoll"), ended: make(chan struct{}), watched: map[int32]waker{}}
+	p := &poller{epoll: fd, file: os.NewFile(uintptr(fd), "epoll"), ended: make(chan struct{}), watched: map[int32]watch{}}
 	conn, err := p.file.SyscallConn()
 	if err == nil {
 		err = p.file.SetReadDeadline(time.Time{}) // which tells whether Go can watch it
@@ -45,27 +53,44 @@ func newPoller() (*poller, error) {
 	return p, nil
 }
 
-func (p *poller) control(op, fd int, events uint32) error {
-	err := unix.EpollCtl(p.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}) //nolint:gosec // a descriptor
+func (p *poller) control(op, fd int, events uint32, number int32) error {
+	err := unix.EpollCtl(p.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd), Pad: number}) //nolint:gosec // a descriptor
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
-// watch wakes o once, when it can be read. Its lock is held.
+// watch wakes o once, when it can be read, or before long where the user watches too much. The
+// lock of o is held.
 func (p *poller) watch(o *Output) error {
 	const events = unix.EPOLLIN | unix.EPOLLONESHOT
 	if o.watched {
-		return p.control(unix.EPOLL_CTL_MOD, o.fd, events)
+		p.mu.Lock()
+		number := p.watched[int32(o.fd)].number //nolint:gosec // a descriptor
+		p.mu.Unlock()
+		return p.control(unix.EPOLL_CTL_MOD, o.fd, events, number)
 	}
-	o.watched = true
-	return p.add(o.fd, o, events)
+	err := p.add(o.fd, o, events)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM) {
+		time.AfterFunc(lookAgain, func() { o.wake(0) })
+		return nil
+	}
+	o.watched = err == nil
+	return err
 }
 
 // add wakes w at events of fd, until remove.
 func (p *poller) add(fd int, w waker, events uint32) error {
 	p.mu.Lock()
-	p.watched[int32(fd)] = w //nolint:gosec // a descriptor
+	p.last++
+	number := p.last
+	p.watched[int32(fd)] = watch{w, number} //nolint:gosec // a descriptor
 	p.mu.Unlock()
-	return p.control(unix.EPOLL_CTL_ADD, fd, events)
+	err := p.control(unix.EPOLL_CTL_ADD, fd, events, number)
+	if err != nil {
+		p.mu.Lock()
+		delete(p.watched, int32(fd)) //nolint:gosec // a descriptor
+		p.mu.Unlock()
+	}
+	return err
 }
 
 // remove ends what add began, before fd is closed.
@@ -73,7 +98,7 @@ func (p *poller) remove(fd int) {
 	p.mu.Lock()
 	delete(p.watched, int32(fd)) //nolint:gosec // a descriptor
 	p.mu.Unlock()
-	_ = p.control(unix.EPOLL_CTL_DEL, fd, 0) // its end does the same
+	_ = p.control(unix.EPOLL_CTL_DEL, fd, 0, 0) // its end does the same
 }
 
 // forget ends the watch over o. Its lock is held.
@@ -98,10 +123,10 @@ func (p *poller) run(conn syscall.RawConn) {
 		}
 		for _, e := range events[:n] {
 			p.mu.Lock()
-			w := p.watched[e.Fd] // nil: closed meanwhile; another of that number looks in vain
+			w := p.watched[e.Fd]
 			p.mu.Unlock()
-			if w != nil {
-				w.wake(e.Events)
+			if w.by != nil && w.number == e.Pad { // else it was closed meanwhile
+				w.by.wake(e.Events)
 			}
 		}
 	}

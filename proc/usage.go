@@ -83,9 +83,7 @@ func (h *Host) Used() time.Duration {
 	if len(bases) == 0 {
 		return 0
 	}
-	fd := openCPU(bases[0])
-	defer closeAll([]int{fd})
-	return cpuOf(fd)
+	return ranIn(bases[0])
 }
 
 // closeMeter keeps what was used in all, before the group goes.
@@ -185,6 +183,13 @@ func (g *group) ranInAll(fd int) time.Duration {
 	}
 	g.ran = cpuOf(fd)
 	return g.ran - g.ranBefore
+}
+
+// ranIn is what a group has used of processors so far.
+func ranIn(dir string) time.Duration {
+	fd := openCPU(dir)
+	defer closeAll([]int{fd})
+	return cpuOf(fd)
 }
 
 func openCPU(dir string) int {

@@ -49,6 +49,7 @@ func (g *Group) append(b []byte) []byte {
 		}
 		o.b = append(in.b, '}')
 	}
+	o.count("ran_ns", uint64(g.Ran)) //nolint:gosec // not negative
 	o.key("base")
 	for i, n := range g.Base {
 		o.b = strconv.AppendUint(append(o.b, "[,,,"[i]), n, 10)

@@ -51,7 +51,7 @@ type Group struct {
 	Holders []string          `json:"holders,omitempty"`
 	Enter   []string          `json:"enter,omitempty"`
 	Counts  map[string]string `json:"counts,omitempty"` // where each controller counts; of cgroup v2 all in one place, ""
-	Ran     time.Duration     `json:"ran,omitempty"`    // what earlier incarnations have used of processors in the leaf
+	Ran     time.Duration     `json:"ran_ns,omitempty"` // what earlier incarnations have used of processors in the leaf
 	Base    [4]uint64         `json:"base"`             // what was counted before: kills, throttled periods, nanoseconds, refused forks
 }
 

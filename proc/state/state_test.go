@@ -76,7 +76,8 @@ func TestARecordIsWrittenAsJSON(t *testing.T) {
 			want.Group = &Group{
 				Leaf: rapid.String().Draw(t, "leaf"), Frozen: rapid.Bool().Draw(t, "frozen"), Limited: rapid.Bool().Draw(t, "limited"),
 				Holders: texts.Draw(t, "holders"), Enter: texts.Draw(t, "enter"),
-				Counts: rapid.MapOfN(rapid.String(), rapid.String(), 0, 3).Draw(t, "counts"), Base: [4]uint64{number.Draw(t, "base"), 1, 0, 3},
+				Counts: rapid.MapOfN(rapid.String(), rapid.String(), 0, 3).Draw(t, "counts"),
+				Ran:    time.Duration(rapid.IntRange(0, 1<<40).Draw(t, "ran")), Base: [4]uint64{number.Draw(t, "base"), 1, 0, 3},
 			}
 		}
 		var got file
