@@ -235,13 +235,13 @@ services:
 				t.Errorf("run counts from the beginning of time:\n%s", n.stderr)
 			}
 			want := []string{fmt.Sprint("it running 1 ", it), fmt.Sprint("on running 1 ", on)}
-			var got []string
-			for _, s := range n.status().Services[:2] {
-				got = append(got, fmt.Sprint(s.Name, " ", s.State, " ", s.Incarnation, " ", s.PID))
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("what runs: -want +got\n%s", diff)
-			}
+			n.eventually("what ran runs, once it is known to be healthy", func() bool {
+				var got []string
+				for _, s := range n.status().Services[:2] {
+					got = append(got, fmt.Sprint(s.Name, " ", s.State, " ", s.Incarnation, " ", s.PID))
+				}
+				return slices.Equal(want, got)
+			})
 			n.stop()
 			n.checkJournal()
 			n.checkComplete("it", "json")
