@@ -8,11 +8,13 @@ import (
 	"github.com/blackhole/bhnode/proc/resident"
 )
 
-// What a node takes while it comes up is mostly kept, so that looking for what could be
-// freed meanwhile is in vain (GOGC), until it has taken that much; afterwards the rest goes
-// back to the system.
+// What a node takes while it comes up is mostly kept, so that looking for what could be freed
+// meanwhile is in vain (GOGC): it is done once, so that the rest comes where something was freed,
+// and not beside it, and then not before much more is taken. When it has come up what is free
+// goes back to the system.
 const (
 	startingGC    = -1
+	firstLimit    = 64 << 20
 	startingLimit = 256 << 20
 	settledGC     = 100
 )
@@ -26,13 +28,31 @@ func growFreely(getenv func(string) (string, bool)) (settle func()) {
 	runtime.MemProfileRate = 0 // nobody can ask for a profile of the node itself
 	limit := debug.SetMemoryLimit(-1)
 	debug.SetGCPercent(startingGC)
-	debug.SetMemoryLimit(min(limit, startingLimit))
-	return sync.OnceFunc(func() {
+	debug.SetMemoryLimit(min(limit, firstLimit))
+	var mu sync.Mutex
+	settled := false
+	runtime.AddCleanup(new(unused), func(int) { // it was looked for what can be freed
+		mu.Lock()
+		defer mu.Unlock()
+		if !settled {
+			debug.SetMemoryLimit(min(limit, startingLimit))
+		}
+	}, 0)
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if settled {
+			return
+		}
+		settled = true
 		debug.SetGCPercent(settledGC)
 		debug.SetMemoryLimit(limit)
 		go func() {
 			debug.FreeOSMemory()
 			resident.DropCode()
 		}()
-	})
+	}
 }
+
+// unused is too large to share its place with something that is used.
+type unused [16]byte
