@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -92,6 +93,10 @@ func (g *guest) boot(t *testing.T) (code int, output string) {
 	return code, output
 }
 
+// bootTime is how long a guest may say nothing, many times what it takes to begin: an emulated
+// kernel can hang before it can say so.
+const bootTime = 3 * time.Minute
+
 func (g *guest) bootOnce(t *testing.T) (code int, output string, lockup bool) {
 	t.Helper()
 	dir := t.TempDir()
@@ -105,6 +110,13 @@ func (g *guest) bootOnce(t *testing.T) (code int, output string, lockup bool) {
 	must(t, err)
 	cmd := exec.CommandContext(ctx, qemu, g.arguments(dir)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var dumb atomic.Bool
+	defer time.AfterFunc(bootTime, func() {
+		if read(filepath.Join(dir, "output")) == "" {
+			dumb.Store(true)
+			cancel()
+		}
+	}).Stop()
 	said, err := cmd.CombinedOutput()
 	text := read(filepath.Join(dir, "output"))
 	var told int
@@ -112,7 +124,7 @@ func (g *guest) bootOnce(t *testing.T) (code int, output string, lockup bool) {
 		return told, text, false
 	}
 	kernel := read(filepath.Join(dir, "console"))
-	if strings.Contains(kernel, "soft lockup") {
+	if dumb.Load() || strings.Contains(kernel, "soft lockup") {
 		return 0, text, true
 	}
 	console := strings.Split(kernel, "\n")
