@@ -90,7 +90,7 @@ func (b *body) capture(n *nodeContext, s *service, in inbox) {
 
 // delivery takes lines to the log, and shows them to the check that waits for one.
 func (b *body) delivery(sink *logSink, match *proc.LogMatch) proc.Deliver {
-	observe := func(proc.Line) {}
+	var observe func(proc.Line) // nil: nobody waits for a line
 	if match != nil {
 		observe = match.Observer()
 	}
@@ -101,8 +101,10 @@ func (b *body) delivery(sink *logSink, match *proc.LogMatch) proc.Deliver {
 			b.moves.Add(1)
 			b.inHand.Add(-1)
 		}()
-		for _, l := range lines {
-			observe(l)
+		if observe != nil {
+			for _, l := range lines {
+				observe(l)
+			}
 		}
 		return sink.write(at, lines, upTo)
 	}

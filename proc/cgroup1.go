@@ -175,7 +175,7 @@ func (b *groups1) find(service string, incarnation uint64, l Limits) *group {
 	if g.leaf != "" {
 		g.frozen, g.enter = b.frozen, append(g.enter, g.leaf)
 		if g.leaf != leafOf(filepath.Dir(g.leaf), incarnation) { // others have lived there before
-			g.ranBefore = ranIn(g.leaf)
+			g.ranBefore = usedIn(g.leaf)
 		}
 	}
 	g.count(dirs, l)

@@ -37,9 +37,8 @@ func (c Counters) since(base Counters) Counters {
 	}
 }
 
-// group holds one incarnation, or one hook of it. Its leaf is a group without controllers,
-// which nobody was killed with: one that was is never entered again, as the kernel may kill
-// what is born into it.
+// group holds one incarnation, or one hook of it. Its leaf is a group without controllers. One
+// that was killed once is never entered again, as the kernel may kill what is born into it.
 type group struct {
 	leaf    string            // "": the kernel tracks nothing
 	frozen  bool              // the leaf is one of cgroup v1's freezer

@@ -38,7 +38,7 @@ func live(t *testing.T, h *Host, incarnation uint64, arg string, then func(p *Pr
 func TestTheNextIncarnationMovesIn(t *testing.T) {
 	h := keepingHost(t)
 	leaf := live(t, h, 1, "50ms", nil)
-	before := ranIn(leaf)
+	before := usedIn(leaf)
 	p, err := h.Start(t.Context(), childSpec("wait", ""), 2)
 	if err != nil {
 		t.Fatal(err)
@@ -69,9 +69,9 @@ func TestTheNextIncarnationMovesIn(t *testing.T) {
 // wantUsed compares what an incarnation has used with what its group has since it moved in.
 func wantUsed(t *testing.T, p *Process, leaf string, before time.Duration) {
 	t.Helper()
-	least := ranIn(leaf) - before
+	least := usedIn(leaf) - before
 	u, err := p.Usage()
-	if most := ranIn(leaf) - before; err != nil || u.CPU > most || u.CPU < least {
+	if most := usedIn(leaf) - before; err != nil || u.CPU > most || u.CPU < least {
 		t.Errorf("it has used %v, %v, want %v to %v", u.CPU, err, least, most)
 	}
 }

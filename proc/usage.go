@@ -83,7 +83,7 @@ func (h *Host) Used() time.Duration {
 	if len(bases) == 0 {
 		return 0
 	}
-	return ranIn(bases[0])
+	return usedIn(bases[0])
 }
 
 // closeMeter keeps what was used in all, before the group goes.
@@ -185,8 +185,8 @@ func (g *group) ranInAll(fd int) time.Duration {
 	return g.ran - g.ranBefore
 }
 
-// ranIn is what a group has used of processors so far.
-func ranIn(dir string) time.Duration {
+// usedIn is what a group has used of processors so far.
+func usedIn(dir string) time.Duration {
 	fd := openCPU(dir)
 	defer closeAll([]int{fd})
 	return cpuOf(fd)
