@@ -19,6 +19,7 @@ const longWalk = 200 * time.Microsecond
 // census lists the orphans. A thousand services that ask at once are answered by a few
 // walks: each asker gets the first one that begins after it asked.
 type census struct {
+	own     openFiles // of our main thread
 	walking sync.Mutex
 	known   map[life]identity // as first seen: a program may overwrite its environment
 	ended   map[life]bool     // zombies of the last walk
@@ -97,5 +98,5 @@ func (c *census) walk(h *Host, w *walk) {
 func (h *Host) strays() []int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.DeleteFunc(adopted(), func(pid int) bool { return h.children[pid] != nil || h.awaited[pid] })
+	return slices.DeleteFunc(h.orphans.adopted(), func(pid int) bool { return h.children[pid] != nil || h.awaited[pid] })
 }

@@ -255,6 +255,9 @@ func (h *Host) fork(r forkRequest) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.group.sprung(pid) {
+		return nil, errTrap
+	}
 	c := &child{
 		host: h, pid: pid, pidfd: -1, mark: r.mark, group: r.group, started: time.Now(), exited: make(chan struct{}),
 	}

@@ -47,6 +47,7 @@ type group struct {
 	counts  map[string]string // see state.Group
 	read    func() Counters
 	base    Counters
+	files   openFiles
 	mu      sync.Mutex               // held while it is killed
 	over    bool                     // it was given up, and the leaf may be another's
 	killed  atomic.Bool              // it was asked for
@@ -56,7 +57,10 @@ type group struct {
 	spares    *spares       // that the leaf may be one of, afterwards; nil: none are kept
 	ranBefore time.Duration // what earlier incarnations have used of processors in the leaf
 	ran       time.Duration // and that with what this one has, when it ended; 0: not known
-	wiped     atomic.Bool   // all in the leaf were killed at once, or may have been
+	wiped     atomic.Bool   // all in the leaf were killed at once
+	trap      bool          // who is born in the leaf may be killed at once
+	// killedOutside: others have sent SIGKILL, perhaps to all in the leaf at once.
+	killedOutside atomic.Bool
 }
 
 // hookPrefix begins the name of a hook's group.
@@ -183,7 +187,8 @@ func (g *group) members() []procStat {
 
 // populated tells whether anybody is in the leaf or below it, for all that is known.
 func (g *group) populated() bool {
-	said, err := readWhole(filepath.Join(g.leaf, "cgroup.events"))
+	var room [256]byte
+	said, err := g.files.read(g.leaf, eventsFile, room[:])
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) { // it is gone
 		return false
 	}
@@ -248,6 +253,7 @@ func (g *group) remove() error {
 	if g.leaf != "" && !g.spares.keep(g) {
 		errs = append(errs, removeGroups(g.leaf))
 	}
+	g.files.close()
 	for _, dir := range g.holders {
 		errs = append(errs, removeGroups(dir))
 	}

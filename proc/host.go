@@ -242,6 +242,7 @@ func (h *Host) closeFiles() error {
 		for _, base := range h.backend.bases() {
 			_ = removeGroups(base) // what still runs keeps its own
 		}
+		h.backend.close()
 	}
 	for _, in := range h.intakes {
 		errs = append(errs, in.discard())
@@ -254,6 +255,7 @@ func (h *Host) closeFiles() error {
 	if h.state != nil {
 		errs = append(errs, h.state.Close())
 	}
+	h.orphans.own.close()
 	if h.forkers != nil {
 		h.forkers.close()
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,8 +40,9 @@ func incarnationOf(leaf string) (uint64, bool) {
 	return n, err == nil
 }
 
-// spares are bare leaves that were left empty and never killed, by service directory. To make a
-// group and to remove it are the dearest steps of a restart, so the next incarnation moves in.
+// spares are bare leaves that were left empty and that bhnode has not killed, by service directory.
+// To make a group and to remove it are the dearest steps of a restart, so the next incarnation
+// moves in, but not after two in a row that others have killed.
 // What has an account of memory is fresh for each: what the last one has left there would count
 // against the next.
 type spares struct {
@@ -51,6 +53,13 @@ type spares struct {
 type spare struct {
 	leaf string
 	ran  time.Duration // what it has used of processors so far
+	trap bool          // whoever is born there may be killed at once
+	open []openFile    // files of it
+}
+
+func (s *spare) remove() error {
+	closeFiles(s.open)
+	return removeGroups(s.leaf)
 }
 
 // take returns the leaf for an incarnation, and what was used of processors in it before; a
@@ -64,7 +73,7 @@ func (s *spares) take(dir string, incarnation uint64) (spare, error) {
 		if unix.Setxattr(kept.leaf, tenant, strconv.AppendUint(nil, incarnation, 10), 0) == nil {
 			return kept, nil
 		}
-		_ = removeGroups(kept.leaf)
+		_ = kept.remove()
 	}
 	leaf, err := freshLeaf(dir, incarnation)
 	return spare{leaf: leaf}, err
@@ -72,29 +81,89 @@ func (s *spares) take(dir string, incarnation uint64) (spare, error) {
 
 // keep keeps the leaf of a group whose incarnation is over; false: it is not as it was made.
 func (s *spares) keep(g *group) bool {
-	if s == nil || g.wiped.Load() || g.ran == 0 {
+	trap := g.killedOutside.Load()
+	if s == nil || g.wiped.Load() || g.ran == 0 || trap && g.trap {
 		return false
 	}
 	var st unix.Stat_t
 	if unix.Stat(g.leaf, &st) != nil || st.Nlink != linksOfNoSubgroup || int(st.Uid) != os.Geteuid() {
 		return false
 	}
-	said, err := readWhole(filepath.Join(g.leaf, "cgroup.events"))
+	var room [256]byte
+	said, err := g.files.read(g.leaf, eventsFile, room[:])
 	if err != nil || !bytes.Contains(said, []byte("populated 0")) || !bytes.Contains(said, []byte("frozen 0")) {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kept[filepath.Dir(g.leaf)] = spare{g.leaf, g.ran}
+	s.kept[filepath.Dir(g.leaf)] = spare{g.leaf, g.ran, trap, g.files.handOver()}
 	return true
 }
 
-// distrust has a leaf not kept in which somebody else has sent SIGKILL: that may have been by
-// cgroup.kill, and then a kernel may kill whatever is born there later.
-func (g *group) distrust() {
-	if g != nil {
-		g.wiped.Store(true)
+// close gives back what is open of leaves that nobody will move into.
+func (s *spares) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, kept := range s.kept {
+		closeFiles(kept.open)
 	}
+	clear(s.kept)
+}
+
+// errTrap says that a process was killed as it was born.
+var errTrap = errors.New("the kernel kills what is born into its group")
+
+// sprung tells whether a child that was just forked was killed as it was born, and takes its
+// status then. Whoever sent SIGKILL to the one before may have done so by cgroup.kill, after
+// which Linux 6.14 and later kill all that is cloned into the group.
+func (g *group) sprung(pid int) bool {
+	if g == nil || !g.trap {
+		return false
+	}
+	var program [1]byte
+	if _, err := unix.Readlink(procPath(pid, "exe"), program[:]); !errors.Is(err, unix.ENOENT) {
+		return false // it has one, so it lives
+	}
+	var how unix.Siginfo
+	err := error(unix.EINTR)
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Waitid(unix.P_PID, pid, &how, unix.WEXITED|unix.WNOWAIT, nil) // it is just ending
+	}
+	if err != nil || how.Code != childKilled || killedBy(pid) != syscall.SIGKILL {
+		return false
+	}
+	_, err = syscall.Wait4(pid, nil, 0, nil)
+	return err == nil
+}
+
+// childKilled is CLD_KILLED of waitid(2).
+const childKilled = 2
+
+// killedBy tells from /proc which signal has ended a child that was not waited for.
+func killedBy(pid int) syscall.Signal {
+	line, _ := readProc(pid, "stat") // then it is not known
+	fields := bytes.Fields(line)
+	if len(fields) == 0 {
+		return 0
+	}
+	return syscall.WaitStatus(number(fields[len(fields)-1])).Signal() //nolint:gosec // a status
+}
+
+// renew puts a fresh leaf in the place of one that is a trap.
+func (g *group) renew(incarnation uint64) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.files.close()
+	if err := removeGroups(g.leaf); err != nil {
+		return err
+	}
+	leaf, err := freshLeaf(filepath.Dir(g.leaf), incarnation)
+	if err != nil {
+		return err
+	}
+	g.enter = append(g.enter[:len(g.enter)-1:len(g.enter)-1], leaf)
+	g.leaf, g.ranBefore, g.trap = leaf, 0, false
+	return nil
 }
 
 // linksOfNoSubgroup are those of a directory that none is in: each would add one.

@@ -112,16 +112,40 @@ func straggler(t *testing.T) int {
 	return cmd.Process.Pid
 }
 
-// TestALeafIsNotEnteredAfterAKillFromOutside: whoever did that may have killed the group, and a
-// kernel may kill whatever is born there later.
-func TestALeafIsNotEnteredAfterAKillFromOutside(t *testing.T) {
-	h := keepingHost(t)
-	p := startReady(t, h, childSpec("wait", ""))
-	must(t, p.Signal(syscall.SIGKILL))
-	awaitExit(t, p)
-	end(t, p)
-	if isDir(p.group.path()) {
-		t.Errorf("%s is still there", p.group.path())
+// TestALeafAfterAKillFromOutside has each incarnation killed, one by one or all in its leaf at
+// once, after which a kernel may kill whatever is born there: that is not to be seen.
+func TestALeafAfterAKillFromOutside(t *testing.T) {
+	for name, c := range map[string]struct {
+		kill func(p *Process) error
+		same bool // the next one may be in the same leaf
+	}{
+		"by its number": {func(p *Process) error { return p.Signal(syscall.SIGKILL) }, true},
+		"by its group":  {func(p *Process) error { return writeGroup(p.group.path(), "cgroup.kill", "1") }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := keepingHost(t)
+			var leaves []string
+			for n := range uint64(4) {
+				p, err := h.Start(t.Context(), childSpec("wait", ""), n+1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				awaitLine(t, p, "ready")
+				if got, want := h.members()[p.Pid()], (membership{"svc", n + 1}); got != want {
+					t.Errorf("it is taken for %+v, want %+v", got, want)
+				}
+				leaves = append(leaves, p.group.path())
+				must(t, c.kill(p))
+				awaitExit(t, p)
+				end(t, p)
+			}
+			if c.same && leaves[0] != leaves[1] {
+				t.Errorf("the second one is not in the leaf of the first: %q", leaves)
+			}
+			if leaves[0] == leaves[2] {
+				t.Errorf("the third one is in the leaf of two that were killed: %q", leaves)
+			}
+		})
 	}
 }
 

@@ -165,8 +165,8 @@ func (p *Process) Release() {
 	p.release.Do(func() {
 		p.closeFiles()
 		p.closeMeter()
-		if p.Exit().Signal == syscall.SIGKILL {
-			p.group.distrust()
+		if p.group != nil && p.Exit().Signal == syscall.SIGKILL {
+			p.group.killedOutside.Store(true)
 		}
 		p.host.dropGroup(p)
 		p.host.warn(p.service, p.host.state.Delete(p.service), "process not forgotten")

@@ -192,10 +192,16 @@ func (l *launch) spawn(ctx context.Context) (err error) {
 	}
 	defer func() { _ = syscall.Close(stderr) }()
 	l.host.keeper.hold(ctx, p.stdout, p.stderr)
-	main, err := l.host.exec(ctx, execSpec{
+	program := execSpec{
 		argv: argv, env: p.env, dir: l.spec.WorkingDir, account: l.account, mark: p.mark, stdout: stdout, stderr: stderr,
 		group: p.group, limits: l.spec.Limits, birth: l.birth,
-	})
+	}
+	main, err := l.host.exec(ctx, program)
+	if errors.Is(err, errTrap) {
+		if err = p.group.renew(p.incarnation); err == nil {
+			main, err = l.host.exec(ctx, program)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -34,10 +34,9 @@ type meter struct {
 	open     bool
 	closed   bool
 	stat, io int // descriptors of the main process; -1: none
-	cpu      int // and of what its group has used of processors
 	last     Usage
-	ran      uint64    // what cpu said before the last look
-	looked   time.Time // the last time that all was read
+	ran      time.Duration // what its group had used before the last look
+	looked   time.Time     // the last time that all was read
 }
 
 // lookAnyway is how long nothing but the processors is asked for while nothing runs. What a
@@ -58,12 +57,12 @@ func (p *Process) Usage() (Usage, error) {
 	}
 	if !m.open {
 		m.open = true
-		m.stat, m.io, m.cpu = openProc(p.main.pid, "stat"), openProc(p.main.pid, "io"), p.group.openCPU()
+		m.stat, m.io = openProc(p.main.pid, "stat"), openProc(p.main.pid, "io")
 	}
 	buf := readRoom.Get().(*[]byte) //nolint:forcetypeassert // as put
 	defer readRoom.Put(buf)
 	now := time.Now()
-	ran := numberAfter(pread(m.cpu, *buf), usedKey)
+	ran := p.group.cpu()
 	if ran > 0 && ran == m.ran && now.Sub(m.looked) < lookAnyway {
 		m.last.At = now
 		return m.last, nil
@@ -95,11 +94,11 @@ func (p *Process) closeMeter() {
 		return
 	}
 	if !m.open {
-		m.open, m.stat, m.io, m.cpu = true, -1, -1, p.group.openCPU()
+		m.open, m.stat, m.io = true, -1, -1
 	}
-	m.last = Usage{At: time.Now(), CPU: max(m.last.CPU, p.group.ranInAll(m.cpu)), Read: m.last.Read, Written: m.last.Written}
+	m.last = Usage{At: time.Now(), CPU: max(m.last.CPU, p.group.ranInAll()), Read: m.last.Read, Written: m.last.Written}
 	m.closed = true
-	closeAll([]int{m.stat, m.io, m.cpu})
+	closeAll([]int{m.stat, m.io})
 }
 
 // look adds up what the processes use, and asks the group for what it knows better.
@@ -109,7 +108,7 @@ func (p *Process) look(buf *[]byte) Usage {
 	for _, pid := range u.Pids {
 		p.add(&u, pid, buf)
 	}
-	u.CPU = max(u.CPU, p.group.ranIn(p.meter.cpu))
+	u.CPU = max(u.CPU, p.group.ranIn())
 	p.group.improve(&u, buf)
 	return u
 }
@@ -160,50 +159,45 @@ func (p *Process) add(u *Usage, pid int, buf *[]byte) {
 // usedKey is that of microseconds in cpu.stat of cgroup v2.
 const usedKey = "usage_usec "
 
-// openCPU opens where the kernel counts what the group has used of processors, -1: nowhere.
-func (g *group) openCPU() int {
+// cpu is what the group has used of processors, 0: the kernel does not count that.
+func (g *group) cpu() time.Duration {
 	if g == nil || g.leaf == "" || g.frozen {
-		return -1
+		return 0
 	}
-	return openCPU(g.leaf)
+	var room [256]byte // it is in the first line
+	said, _ := g.files.read(g.leaf, usedFile, room[:])
+	return usedOf(said)
 }
 
-// ranIn reads from there what the incarnation has used.
-func (g *group) ranIn(fd int) time.Duration {
+// ranIn is what the incarnation has used of it.
+func (g *group) ranIn() time.Duration {
 	if g == nil {
 		return 0
 	}
-	return cpuOf(fd) - g.ranBefore
+	return g.cpu() - g.ranBefore
 }
 
-// ranInAll does so for the last time.
-func (g *group) ranInAll(fd int) time.Duration {
+// ranInAll is that in the end.
+func (g *group) ranInAll() time.Duration {
 	if g == nil {
 		return 0
 	}
-	g.ran = cpuOf(fd)
+	g.ran = g.cpu()
 	return g.ran - g.ranBefore
 }
 
 // usedIn is what a group has used of processors so far.
 func usedIn(dir string) time.Duration {
-	fd := openCPU(dir)
-	defer closeAll([]int{fd})
-	return cpuOf(fd)
+	var files openFiles
+	defer files.close()
+	var room [256]byte
+	said, _ := files.read(dir, usedFile, room[:])
+	return usedOf(said)
 }
 
-func openCPU(dir string) int {
-	fd, err := unix.Open(dir+"/cpu.stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1
-	}
-	return fd
-}
-
-// cpuOf reads it.
-func cpuOf(fd int) time.Duration {
-	var buf [256]byte                                                                // it is in the first line
-	return time.Duration(numberAfter(pread(fd, buf[:]), usedKey)) * time.Microsecond //nolint:gosec // years
+// usedOf reads cpu.stat of cgroup v2.
+func usedOf(text []byte) time.Duration {
+	return time.Duration(numberAfter(text, usedKey)) * time.Microsecond //nolint:gosec // years
 }
 
 // improve puts what the group counts in the place of sums over its processes, of which

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -66,6 +67,9 @@ func openRecords(path string) (r *records, found []file, damaged bool, err error
 	return r, found, true, nil
 }
 
+// blank is what a page holds behind its record.
+var blank = [pageSize]byte([]byte(strings.Repeat(" ", pageSize-1) + "\n"))
+
 // put writes the record of a service.
 func (r *records) put(f *file) error {
 	page := pages.Get().(*[pageSize]byte) //nolint:forcetypeassert // as made
@@ -74,10 +78,7 @@ func (r *records) put(f *file) error {
 	if len(text) >= pageSize {
 		return errTooLong
 	}
-	for i := len(text); i < pageSize-1; i++ {
-		page[i] = ' '
-	}
-	page[pageSize-1] = '\n'
+	copy(page[len(text):], blank[len(text):])
 	_, err := r.file.WriteAt(page[:], r.place(f.Service))
 	written()
 	return err
