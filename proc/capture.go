@@ -17,6 +17,9 @@ const (
 	// lineWait is how long a line may go on without a word until it is shown as far as it goes:
 	// a prompt, or what somebody says before hanging.
 	lineWait = time.Second
+	// stdioBlock divides what a program's own buffer writes when it is full, mostly amid a line:
+	// that is no prompt, and the rest comes with the next block.
+	stdioBlock = 1024
 )
 
 // Line is one line of output, or a part of it.
@@ -79,6 +82,7 @@ type cutter struct {
 	sought int    // bytes of buf known to hold no newline beyond done
 	joined bool   // all lines of a read are delivered as one
 	open   bool   // a part was delivered of a line that had only begun
+	block  bool   // what was read last are whole blocks of a program's buffer
 	lines  []Line
 }
 
@@ -103,6 +107,7 @@ func (c *cutter) space() []byte {
 func (c *cutter) wrote(n int) []Line {
 	c.buf = c.buf[:len(c.buf)+n]
 	c.lines = c.lines[:0]
+	c.block = n > 0 && n%stdioBlock == 0
 	if c.joined {
 		return c.wroteJoined()
 	}
@@ -144,9 +149,10 @@ func (c *cutter) parts(end int) {
 	}
 }
 
-// patience is how long more may take to come; 0: for ever.
+// patience is how long more may take to come; 0: for ever. Nobody prompts with JSON, which is
+// of no use in parts.
 func (c *cutter) patience() time.Duration {
-	if c.done == len(c.buf) {
+	if c.done == len(c.buf) || c.block || c.buf[c.done] == '{' {
 		return 0
 	}
 	return lineWait
@@ -159,8 +165,8 @@ func (c *cutter) begun() []Line {
 	return []Line{{Data: begun, Partial: true}}
 }
 
-// rest returns the line that the end of the output left without its newline. A part always
-// has a rest, if an empty one.
+// rest returns the line that the end of the output left without its newline. A part has a
+// rest, if an empty one, unless another bhnode takes over in between.
 func (c *cutter) rest() []Line {
 	if c.done == len(c.buf) && !c.open {
 		return nil

@@ -201,6 +201,34 @@ func BenchmarkCapture(b *testing.B) {
 	}
 }
 
+// TestWhatIsNoPromptIsNotTorn: the end of a full buffer, and JSON, are whole when the rest has come.
+func TestWhatIsNoPromptIsNotTorn(t *testing.T) {
+	line := strings.Repeat("x", 1500)
+	for _, tc := range []struct {
+		name string
+		say  []string
+		open time.Duration
+	}{
+		{"a prompt", []string{"password: "}, lineWait},
+		{"a full buffer", []string{(line + "\n" + line + "\n" + line)[:4096]}, 0},
+		{"two", []string{(line + "\n" + line)[:2048], line[:1024]}, 0},
+		{"a prompt behind one", []string{(line + "\n" + line)[:2048], "\nok? "}, lineWait},
+		{"JSON", []string{"{\"level\":\""}, 0},
+		{"JSON behind a line", []string{"ready\n{\"level\":\""}, 0},
+		{"a line", []string{"ready\n"}, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var c cutter
+			for _, s := range tc.say {
+				c.wrote(copy(c.space(), s))
+			}
+			if got := c.patience(); got != tc.open {
+				t.Errorf("it is waited %v, want %v", got, tc.open)
+			}
+		})
+	}
+}
+
 // TestALineThatDoesNotGoOnIsShown says half a line and waits, then the rest, and ends amid another.
 func TestALineThatDoesNotGoOnIsShown(t *testing.T) {
 	for name, start := range map[string]func(o *Output, deliver Deliver){

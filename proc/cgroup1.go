@@ -151,7 +151,7 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 		if err != nil {
 			return nil, errors.Join(err, g.remove())
 		}
-		g.leaf, g.enter, g.ranBefore, g.trap, g.files.open = leaf.leaf, append(g.enter, leaf.leaf), leaf.ran, leaf.trap, leaf.open
+		g.leaf, g.enter, g.ranBefore, g.movedIn, g.files.open = leaf.leaf, append(g.enter, leaf.leaf), leaf.ran, leaf.ran > 0, leaf.open
 		if g.frozen = b.frozen; !g.frozen {
 			g.spares = &b.spares
 		}

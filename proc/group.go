@@ -38,7 +38,7 @@ func (c Counters) since(base Counters) Counters {
 }
 
 // group holds one incarnation, or one hook of it. Its leaf is a group without controllers. One
-// that was killed once is never entered again, as the kernel may kill what is born into it.
+// that bhnode has killed is never entered again, as the kernel may kill what is born into it.
 type group struct {
 	leaf    string            // "": the kernel tracks nothing
 	frozen  bool              // the leaf is one of cgroup v1's freezer
@@ -57,10 +57,8 @@ type group struct {
 	spares    *spares       // that the leaf may be one of, afterwards; nil: none are kept
 	ranBefore time.Duration // what earlier incarnations have used of processors in the leaf
 	ran       time.Duration // and that with what this one has, when it ended; 0: not known
-	wiped     atomic.Bool   // all in the leaf were killed at once
-	trap      bool          // who is born in the leaf may be killed at once
-	// killedOutside: others have sent SIGKILL, perhaps to all in the leaf at once.
-	killedOutside atomic.Bool
+	wiped     atomic.Bool   // bhnode has killed all in the leaf at once
+	movedIn   bool          // another incarnation was in the leaf before
 }
 
 // hookPrefix begins the name of a hook's group.

@@ -42,7 +42,7 @@ func incarnationOf(leaf string) (uint64, bool) {
 
 // spares are bare leaves that were left empty and that bhnode has not killed, by service directory.
 // To make a group and to remove it are the dearest steps of a restart, so the next incarnation
-// moves in, but not after two in a row that others have killed.
+// moves in.
 // What has an account of memory is fresh for each: what the last one has left there would count
 // against the next.
 type spares struct {
@@ -50,10 +50,12 @@ type spares struct {
 	kept map[string]spare
 }
 
+// mostSpares are kept, as each takes descriptors, and a service may be over for good.
+const mostSpares = 512
+
 type spare struct {
 	leaf string
 	ran  time.Duration // what it has used of processors so far
-	trap bool          // whoever is born there may be killed at once
 	open []openFile    // files of it
 }
 
@@ -81,8 +83,7 @@ func (s *spares) take(dir string, incarnation uint64) (spare, error) {
 
 // keep keeps the leaf of a group whose incarnation is over; false: it is not as it was made.
 func (s *spares) keep(g *group) bool {
-	trap := g.killedOutside.Load()
-	if s == nil || g.wiped.Load() || g.ran == 0 || trap && g.trap {
+	if s == nil || g.wiped.Load() || g.ran == 0 {
 		return false
 	}
 	var st unix.Stat_t
@@ -96,7 +97,10 @@ func (s *spares) keep(g *group) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kept[filepath.Dir(g.leaf)] = spare{g.leaf, g.ran, trap, g.files.handOver()}
+	if len(s.kept) == mostSpares {
+		return false
+	}
+	s.kept[filepath.Dir(g.leaf)] = spare{g.leaf, g.ran, g.files.handOver()}
 	return true
 }
 
@@ -114,39 +118,28 @@ func (s *spares) close() {
 var errTrap = errors.New("the kernel kills what is born into its group")
 
 // sprung tells whether a child that was just forked was killed as it was born, and takes its
-// status then. Whoever sent SIGKILL to the one before may have done so by cgroup.kill, after
-// which Linux 6.14 and later kill all that is cloned into the group.
+// status then. After a write to the cgroup.kill of a group, or of one above it, Linux 6.14 and
+// later kill all that is cloned into it.
 func (g *group) sprung(pid int) bool {
-	if g == nil || !g.trap {
+	if g == nil || !g.movedIn {
 		return false
 	}
 	var program [1]byte
 	if _, err := unix.Readlink(procPath(pid, "exe"), program[:]); !errors.Is(err, unix.ENOENT) {
 		return false // it has one, so it lives
 	}
-	var how unix.Siginfo
+	if st, err := readStat(pid); err != nil || st.threads > 1 {
+		return false // its main thread has ended, but others live
+	}
 	err := error(unix.EINTR)
 	for errors.Is(err, unix.EINTR) {
-		err = unix.Waitid(unix.P_PID, pid, &how, unix.WEXITED|unix.WNOWAIT, nil) // it is just ending
+		err = unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) // it is just ending
 	}
-	if err != nil || how.Code != childKilled || killedBy(pid) != syscall.SIGKILL {
+	if status, known := zombieStatus(pid); err != nil || !known || status.Signal() != syscall.SIGKILL {
 		return false
 	}
 	_, err = syscall.Wait4(pid, nil, 0, nil)
 	return err == nil
-}
-
-// childKilled is CLD_KILLED of waitid(2).
-const childKilled = 2
-
-// killedBy tells from /proc which signal has ended a child that was not waited for.
-func killedBy(pid int) syscall.Signal {
-	line, _ := readProc(pid, "stat") // then it is not known
-	fields := bytes.Fields(line)
-	if len(fields) == 0 {
-		return 0
-	}
-	return syscall.WaitStatus(number(fields[len(fields)-1])).Signal() //nolint:gosec // a status
 }
 
 // renew puts a fresh leaf in the place of one that is a trap.
@@ -162,7 +155,7 @@ func (g *group) renew(incarnation uint64) error {
 		return err
 	}
 	g.enter = append(g.enter[:len(g.enter)-1:len(g.enter)-1], leaf)
-	g.leaf, g.ranBefore, g.trap = leaf, 0, false
+	g.leaf, g.ranBefore, g.movedIn = leaf, 0, false
 	return nil
 }
 

@@ -113,19 +113,25 @@ func straggler(t *testing.T) int {
 }
 
 // TestALeafAfterAKillFromOutside has each incarnation killed, one by one or all in its leaf at
-// once, after which a kernel may kill whatever is born there: that is not to be seen.
+// once, or its leaf while nobody is there. A kernel may kill whatever is born there later: that
+// is not to be seen.
 func TestALeafAfterAKillFromOutside(t *testing.T) {
+	const killFile = "cgroup.kill"
 	for name, c := range map[string]struct {
-		kill func(p *Process) error
-		same bool // the next one may be in the same leaf
+		end   func(p *Process) error
+		after func(leaf string) error
+		same  bool // the next one may be in the same leaf
 	}{
-		"by its number": {func(p *Process) error { return p.Signal(syscall.SIGKILL) }, true},
-		"by its group":  {func(p *Process) error { return writeGroup(p.group.path(), "cgroup.kill", "1") }, false},
+		"by its number":       {end: func(p *Process) error { return p.Signal(syscall.SIGKILL) }, same: true},
+		"by its group":        {end: func(p *Process) error { return writeGroup(p.group.path(), killFile, "1") }},
+		"when it is over":     {after: func(leaf string) error { return writeGroup(leaf, killFile, "1") }},
+		"with its service":    {after: func(leaf string) error { return writeGroup(filepath.Dir(leaf), killFile, "1") }},
+		"it is not, at least": {same: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := keepingHost(t)
 			var leaves []string
-			for n := range uint64(4) {
+			for n := range uint64(3) {
 				p, err := h.Start(t.Context(), childSpec("wait", ""), n+1)
 				if err != nil {
 					t.Fatal(err)
@@ -135,15 +141,19 @@ func TestALeafAfterAKillFromOutside(t *testing.T) {
 					t.Errorf("it is taken for %+v, want %+v", got, want)
 				}
 				leaves = append(leaves, p.group.path())
-				must(t, c.kill(p))
+				if c.end == nil {
+					must(t, p.Signal(syscall.SIGTERM))
+				} else {
+					must(t, c.end(p))
+				}
 				awaitExit(t, p)
 				end(t, p)
+				if c.after != nil {
+					must(t, c.after(p.group.path()))
+				}
 			}
-			if c.same && leaves[0] != leaves[1] {
-				t.Errorf("the second one is not in the leaf of the first: %q", leaves)
-			}
-			if leaves[0] == leaves[2] {
-				t.Errorf("the third one is in the leaf of two that were killed: %q", leaves)
+			if c.same && leaves[0] != leaves[2] {
+				t.Errorf("they are not all in one leaf: %q", leaves)
 			}
 		})
 	}

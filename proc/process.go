@@ -40,8 +40,8 @@ func (p *Process) Incarnation() uint64 { return p.incarnation }
 // StartedAt returns when the main process was started.
 func (p *Process) StartedAt() time.Time { return p.main.started }
 
-// OnExit has f called once the main process has ended; f must not wait. A goroutine that waits for Exited would do it too, and takes memory as long as the
-// process lives.
+// OnExit has f called once the main process has ended; f must not wait. A goroutine that waits
+// for Exited would do it too, and takes memory as long as the process lives.
 func (p *Process) OnExit(f func()) { p.main.onExit(f) }
 
 // Env returns the environment of the incarnation, for its probes and hooks.
@@ -165,9 +165,6 @@ func (p *Process) Release() {
 	p.release.Do(func() {
 		p.closeFiles()
 		p.closeMeter()
-		if p.group != nil && p.Exit().Signal == syscall.SIGKILL {
-			p.group.killedOutside.Store(true)
-		}
 		p.host.dropGroup(p)
 		p.host.warn(p.service, p.host.state.Delete(p.service), "process not forgotten")
 		p.host.settle(p.service, nil)

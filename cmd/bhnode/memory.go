@@ -8,10 +8,9 @@ import (
 	"github.com/blackhole/bhnode/proc/resident"
 )
 
-// What a node takes while it comes up is mostly kept, so that looking for what could be freed
-// meanwhile is in vain (GOGC): it is done once, so that the rest comes where something was freed,
-// and not beside it, and then not before much more is taken. When it has come up what is free
-// goes back to the system.
+// What a node takes while it comes up is mostly kept, so to look again and again for what could be
+// freed (GOGC) is in vain. One collection at firstLimit frees what the rest can use; the next one
+// comes at startingLimit. When it has come up, what is free goes back to the system.
 const (
 	startingGC    = -1
 	firstLimit    = 64 << 20
