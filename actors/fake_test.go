@@ -32,6 +32,7 @@ type fakeBackend struct {
 
 // fakePlan is how the lives of a service go.
 type fakePlan struct {
+	blind    bool                                     // AwaitGone cannot see three times
 	start    func(ctx context.Context, try int) error // before there is a process
 	born     func(p *fakeProcess)                     // before anybody sees it
 	check    func(p *fakeProcess, n int) error        // the n-th check, from 1
@@ -293,6 +294,9 @@ func (p *fakeProcess) Left() ([]proc.Remnant, error) {
 
 func (p *fakeProcess) AwaitGone(ctx context.Context) error {
 	p.note("AwaitGone")
+	if p.plan.blind && p.called("AwaitGone") < 4 {
+		return syscall.EMFILE
+	}
 	select {
 	case <-p.gone:
 		return nil

@@ -303,3 +303,24 @@ func TestNoTimerOutlivesALife(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyIsStartedBesideWhoCannotBeSeen: where bhnode can open nothing more, it looks again.
+func TestNobodyIsStartedBesideWhoCannotBeSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		back := newFake(t)
+		back.plan("db", fakePlan{blind: true, born: func(p *fakeProcess) { p.leaves = true }})
+		newRig(t, config(t, def{name: "db"}), back)
+		pass(time.Second)
+		first := back.last("db")
+		back.plan("db", fakePlan{})
+		first.exit(1, 0)
+		pass(2500 * time.Millisecond)
+		if p := back.last("db"); p != first {
+			t.Errorf("life %d was started before it was seen that the first is over", p.inc)
+		}
+		pass(time.Minute)
+		if p := back.last("db"); p == first || first.called("Kill") < 3 {
+			t.Errorf("the last life is %d, the first was killed %d times, want another, at least three", p.inc, first.called("Kill"))
+		}
+	})
+}

@@ -51,7 +51,12 @@ func (w *worker) awaitAll(c actor.Context, kill bool) {
 			b.end(s, "") // which nobody is told
 			return allGone{inc}
 		}
-		_ = p.AwaitGone(context.Background()) // ends only when all are gone
+		for p.AwaitGone(context.Background()) != nil { // as where bhnode can open nothing more
+			time.Sleep(lookTime)
+			if kill {
+				_ = p.Kill()
+			}
+		}
 		return emptied{inc}
 	})
 }
