@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -93,34 +94,60 @@ func (m machine) checkPrivate(dir string) error {
 	return nil
 }
 
-// distrust says why root must not rely on a file: others may write it. It
-// returns "" for a good file, and for anybody but root.
-func (m machine) distrust(info fs.FileInfo) string {
+// distrust says why root must not rely on the file that a path leads to: others may
+// write it, or put another one in its place. It returns "" for a good file, and for
+// anybody but root.
+func (m machine) distrust(path string, info fs.FileInfo) string {
 	if m.uid != 0 {
 		return ""
 	}
+	mode := info.Mode().Perm()
 	switch {
-	case info.Mode().Perm()&0o002 != 0:
-		return fmt.Sprintf("others may write it (mode %04o); root does not use such a file", info.Mode().Perm())
+	case mode&0o002 != 0, mode&0o020 != 0 && group(info) != 0:
+		return fmt.Sprintf("others may write it (mode %04o); root does not use such a file", mode)
 	case owner(info) != 0:
-		return fmt.Sprintf("it belongs to uid %d (mode %04o), not to root; root does not use such a file", owner(info), info.Mode().Perm())
+		return fmt.Sprintf("it belongs to uid %d (mode %04o), not to root; root does not use such a file", owner(info), mode)
 	}
-	return ""
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		real = path
+	}
+	return cmp.Or(distrustAbove(path), distrustAbove(real))
 }
 
-// distrustPath is distrust for the file a path leads to; one that is not there
-// is no matter of trust.
+// distrustAbove says which directory above a path anybody may change: the sticky bit
+// keeps others from what is in it.
+func distrustAbove(path string) string {
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir) //nolint:gosec // the configuration names it
+		if err == nil && info.Mode()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+			return fmt.Sprintf("others may put another file in its place (%s has mode %04o); root does not use such a file", dir, info.Mode().Perm())
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
+	}
+}
+
+// distrustPath is distrust for a path; one that is not there is no matter of trust.
 func (m machine) distrustPath(path string) string {
 	info, err := os.Stat(path) //nolint:gosec // the configuration names it
 	if err != nil || !info.Mode().IsRegular() {
 		return ""
 	}
-	return m.distrust(info)
+	return m.distrust(path, info)
 }
 
 func owner(info fs.FileInfo) int {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return int(st.Uid)
+	}
+	return -1
+}
+
+func group(info fs.FileInfo) int {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Gid)
 	}
 	return -1
 }

@@ -21,6 +21,8 @@ type decoder struct {
 	masked map[string]string
 	// shapes is what each key takes, by path; nil: nobody wants to know.
 	shapes map[string]shape
+	// trust is why root must not run a program, by path; "": it may.
+	trust map[string]string
 	// origins is where each value stands that the file has, by path.
 	origins map[string]pos
 }

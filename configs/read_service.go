@@ -233,7 +233,15 @@ func (d *decoder) checkBinary(at pos, path string, argv []string) {
 	if len(argv) == 0 || !filepath.IsAbs(argv[0]) {
 		return
 	}
-	if why := d.machine.distrustPath(argv[0]); why != "" {
+	why, known := d.trust[argv[0]]
+	if !known {
+		why = d.machine.distrustPath(argv[0])
+		if d.trust == nil {
+			d.trust = map[string]string{}
+		}
+		d.trust[argv[0]] = why
+	}
+	if why != "" {
 		d.fail(at, path, "", "%s: %s", argv[0], why)
 	}
 }

@@ -139,7 +139,7 @@ func (m machine) readFile(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() && info.IsDir() {
 		return nil, errors.New("cannot be read: it is a directory")
 	}
-	if why := m.distrust(info); why != "" && info.Mode().IsRegular() {
+	if why := m.distrust(path, info); why != "" && info.Mode().IsRegular() {
 		return nil, errors.New(why)
 	}
 	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -188,6 +189,49 @@ services:
 	}
 	if _, err := parse(t, testMachine(nil), "services: {a: {command: ["+open+"]}}"); err != nil {
 		t.Errorf("anybody but root may run it: %v", err)
+	}
+}
+
+func TestRootRefusesWhatOthersMayReplace(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs files of root: CI runs it")
+	}
+	root := testMachine(testEnv)
+	root.uid = 0
+	dir := t.TempDir()
+	shared := filepath.Join(dir, "shared")
+	if err := os.Mkdir(shared, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	program, link := write(t, filepath.Join(shared, "program"), "#!/bin/sh\n", 0o755), filepath.Join(dir, "link")
+	if err := os.Symlink(program, link); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		dir, file fs.FileMode
+		gid       int
+		want      string // "": it may be used
+	}{
+		"root's alone":                      {0o755, 0o755, 0, ""},
+		"a directory that all may write":    {0o777, 0o755, 0, shared + " has mode 0777"},
+		"that all may write, sticky":        {0o777 | fs.ModeSticky, 0o755, 0, ""},
+		"a group's":                         {0o755, 0o775, 1, "others may write it (mode 0775)"},
+		"root's group's":                    {0o755, 0o775, 0, ""},
+		"a group's, which may only read it": {0o755, 0o755, 1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, err := range []error{os.Chown(program, 0, test.gid), os.Chmod(program, test.file), os.Chmod(shared, test.dir)} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, path := range []string{program, link} {
+				_, err := parse(t, root, "services: {a: {command: ["+path+"]}}")
+				if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+					t.Errorf("%s: %v, want %q", path, err, test.want)
+				}
+			}
+		})
 	}
 }
 
