@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -53,7 +54,7 @@ func (n *Node) LastLines(ctx context.Context, service string) ([]string, error) 
 	}
 	lines := make([]string, len(got.recent))
 	for i, e := range got.recent {
-		lines[i] = string(LineOf(e).GetMessage())
+		lines[i] = strings.ToValidUTF8(string(LineOf(e).GetMessage()), "\uFFFD")
 	}
 	return lines, nil
 }

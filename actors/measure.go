@@ -42,6 +42,7 @@ func (n *Node) look(ctx context.Context) (*metrics.Snapshot, error) {
 	s.States["disabled"] = len(n.cfg.Services)
 	for _, v := range views {
 		if v.Nested {
+			n.metrics.Supervises(string(v.ID))
 			s.Supervisors = append(s.Supervisors, metrics.Supervisor{Name: string(v.ID), InWindow: v.InWindow, Limit: max(v.Limit.Max, 0)})
 			continue
 		}
@@ -70,11 +71,14 @@ func (n *nodeContext) measured(v supervision.View, now time.Time) metrics.Servic
 	return s
 }
 
+// rootName is that of the supervisor of all.
+func (n *nodeContext) rootName() string { return string(n.cfg.Tree.Root.Spec.ID) }
+
 // kindOf is what kind of actor one of a name is.
 func (n *nodeContext) kindOf(name string) string {
 	kind, _, _ := strings.Cut(name, "/")
 	switch {
-	case kind == "log", kind == "announcer", name == recordsName, name == journalName, name == samplerName, name == string(n.cfg.Tree.Root.Spec.ID):
+	case kind == "log", kind == "announcer", name == recordsName, name == journalName, name == samplerName, name == n.rootName():
 		return kind
 	case n.services.get(supervision.ChildID(name)) != nil:
 		return "service"

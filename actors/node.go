@@ -208,7 +208,7 @@ func (n *nodeContext) start() *Node {
 	node := &Node{nodeContext: n, closed: make(chan struct{})}
 	node.records = n.keepRecords(node.closed)
 	failed := func(reason any) { n.tellEnded(Outcome{Panic: reason}) }
-	node.root = n.spawnTop(string(n.cfg.Tree.Root.Spec.ID), newRootActor(n), failed)
+	node.root = n.spawnTop(n.rootName(), newRootActor(n), failed)
 	return node
 }
 

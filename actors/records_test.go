@@ -117,6 +117,10 @@ func TestTheLastLinesInMemoryAreFewAndSmall(t *testing.T) {
 		if got, _ := r.LastLines(t.Context(), "db"); !slices.Equal(got, many[15:]) {
 			t.Errorf("got %q, want the last ten", got)
 		}
+		r.saying("caf\xe9") // not to be sent as it is
+		if got, _ := r.LastLines(t.Context(), "db"); !slices.Equal(got, append(many[16:], "caf\uFFFD")) {
+			t.Errorf("got %q, want what may be sent", got)
+		}
 		long := strings.Repeat("x", recentBytes-10)
 		r.saying("before", "short", long)
 		if got, _ := r.LastLines(t.Context(), "db"); !slices.Equal(got, []string{"short", long}) {

@@ -286,8 +286,10 @@ func (r *rootActor) count(now time.Time, n supervision.Notice) {
 		if v, ok := r.machine.ViewOf(now, n.Service); ok && v.Reason != supervision.ReasonNone {
 			r.node.metrics.Restarted(string(n.Service), string(v.Reason))
 		}
-	case supervision.SupervisorEscalated:
-		r.node.metrics.Escalated(string(n.Supervisor))
+	case supervision.SupervisorGaveUp:
+		if string(n.Supervisor) != r.node.rootName() { // that of all is the end of the node
+			r.node.metrics.Escalated(string(n.Supervisor))
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package actors
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"github.com/blackhole/bhnode/actors/metrics"
 	"github.com/blackhole/bhnode/proc"
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
+	"github.com/blackhole/bhnode/supervision"
 )
 
 func TestTheLivesOfAServiceAddUp(t *testing.T) {
@@ -99,4 +103,34 @@ func TestAStatusTellsWhatIsUsedNow(t *testing.T) {
 	if diff := cmp.Diff(map[string]any{"memory": uint64(5), "threads": uint32(2)}, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// TestWhoGaveUpIsCounted: the counter is that of the supervisor that gave up, and there before it
+// does, as an increase from nothing is none to Prometheus.
+func TestWhoGaveUpIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := nested(t)
+		inner := cfg.Spec.Children[1].Supervisor
+		inner.Children[0].Intensity, inner.Children[0].OnExhausted = &supervision.Intensity{Period: time.Minute}, supervision.Escalate
+		cfg.compile(t, cfg.Spec)
+		back := newFake(t)
+		r := newRig(t, cfg, back)
+		handler := r.MetricsServer().Handler
+		for _, want := range []string{"0", "1"} {
+			pass(time.Minute)
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+			var got []string
+			for line := range strings.Lines(answer.Body.String()) {
+				if strings.HasPrefix(line, "blackhole_supervisor_escalations_total") {
+					got = append(got, strings.TrimSpace(line))
+				}
+			}
+			all := []string{`blackhole_supervisor_escalations_total{supervisor="data"} ` + want, `blackhole_supervisor_escalations_total{supervisor="root"} 0`}
+			if diff := cmp.Diff(all, got); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+			back.last("db").exit(1, 0)
+		}
+	})
 }

@@ -46,7 +46,7 @@ func parseStat(pid int, line string) (procStat, error) {
 	if len(f) <= start {
 		return procStat{}, fmt.Errorf("cannot read the stat of process %d: %q", pid, line)
 	}
-	st := procStat{pid: pid, comm: line[open+1 : end], state: f[state][0]}
+	st := procStat{pid: pid, comm: strings.ToValidUTF8(line[open+1:end], "\uFFFD"), state: f[state][0]}
 	st.noEnv = len(f) > envEnd && f[envEnd] == "0"
 	var errs [5]error
 	st.ppid, errs[0] = strconv.Atoi(f[ppid])

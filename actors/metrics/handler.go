@@ -40,7 +40,7 @@ func (m *Metrics) Handler(look Look) http.Handler {
 func (m *Metrics) gatherer(look Look) prometheus.Gatherer {
 	now := prometheus.NewRegistry()
 	now.MustRegister(&collector{look, m.opts.Compat})
-	return prometheus.Gatherers{m.registry, now}
+	return prometheus.Gatherers{now, m.registry} // a look makes counters
 }
 
 // check is one condition.

@@ -96,6 +96,9 @@ func (m *Metrics) Restarted(service, reason string) {
 	m.restarts.WithLabelValues(service, reason).Inc()
 }
 
+// Supervises makes the counter of a supervisor, as Added does those of a service.
+func (m *Metrics) Supervises(supervisor string) { m.escalations.WithLabelValues(supervisor) }
+
 // Escalated counts that a supervisor has given up, to the one above it.
 func (m *Metrics) Escalated(supervisor string) { m.escalations.WithLabelValues(supervisor).Inc() }
 
