@@ -3,6 +3,7 @@ package configs
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -217,7 +218,7 @@ func (d *decoder) document(c *Config, doc *node) {
 		c.Services = append(c.Services, s.finish(ds))
 	}
 	c.Tree, c.root = tree.root.compile(), tree.root
-	c.Warnings = append(d.limitWarnings(ds, tree), c.remoteWarnings()...)
+	c.Warnings = slices.Concat(c.Source.warnings(), d.limitWarnings(ds, tree), c.remoteWarnings())
 }
 
 // ControlSocket returns the path of the control socket. It reads nothing else, so

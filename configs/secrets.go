@@ -13,14 +13,23 @@ var (
 	assignment = regexp.MustCompile(`([A-Za-z][A-Za-z0-9_.-]*)=([^\s&;]+)`)
 )
 
+// secretEnds end words like those of PGPASSWORD and authtoken.
+var secretEnds = []string{"password", "passwd", "passphrase", "secret", "token"}
+
 // secretName reports whether a key or a flag names a secret by one of its words:
 // jwt_secret and apiKey do, monkey does not.
 func secretName(name string) bool {
+	if strings.HasSuffix(name, "_AUTH") { // REDISCLI_AUTH
+		return true
+	}
 	return slices.ContainsFunc(wordParts.FindAllString(name, -1), func(part string) bool {
-		switch strings.ToLower(part) {
-		case "secret", "secrets", "password", "passwords", "passwd", "passphrase", "pwd",
-			"token", "tokens", "credential", "credentials", "private", "key", "keys",
-			"apikey", "secretkey", "privatekey", "accesskey", "authtoken":
+		part = strings.ToLower(part)
+		if slices.ContainsFunc(secretEnds, func(end string) bool { return strings.HasSuffix(part, end) }) {
+			return true
+		}
+		switch part {
+		case "secrets", "passwords", "pwd", "tokens", "credential", "credentials", "private",
+			"key", "keys", "apikey", "secretkey", "privatekey", "accesskey":
 			return true
 		}
 		return false

@@ -14,12 +14,12 @@ import (
 )
 
 func TestSecretNames(t *testing.T) {
-	for _, name := range []string{"secret", "jwt_secret", "DB_PASSWORD", "apiKey", "api-key", "APIKEY", "auth.token", "AWSSecretKey", "--private-key", "credentials", "sslKeyPEM"} {
+	for _, name := range []string{"secret", "jwt_secret", "DB_PASSWORD", "apiKey", "api-key", "APIKEY", "auth.token", "AWSSecretKey", "--private-key", "credentials", "sslKeyPEM", "PGPASSWORD", "REDISCLI_AUTH", "authtoken"} {
 		if !secretName(name) {
 			t.Errorf("%s is not taken for a secret", name)
 		}
 	}
-	for _, name := range []string{"monkey", "keyboard", "tokenizer", "database_url", "cache_size", "privately", "", "secretary"} {
+	for _, name := range []string{"monkey", "keyboard", "tokenizer", "database_url", "cache_size", "privately", "", "secretary", "author", "oauth"} {
 		if secretName(name) {
 			t.Errorf("%s is taken for a secret", name)
 		}

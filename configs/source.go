@@ -28,6 +28,16 @@ func Default() []byte { return append([]byte(nil), embedded...) }
 type Source struct {
 	Path     string // "" for the embedded default
 	Embedded bool
+	// PassedOver is a file in the working directory, which anybody but root would use.
+	PassedOver string
+}
+
+// warnings say what was not used that somebody may think is.
+func (s Source) warnings() []string {
+	if s.PassedOver == "" {
+		return nil
+	}
+	return []string{"./" + s.PassedOver + " is not used, as root takes no file just since it is in the working directory: --config " + s.PassedOver}
 }
 
 // String returns the path as it was found.
@@ -56,9 +66,13 @@ func find(flag string, getenv func(string) string, uid int, etc string) (Source,
 		}
 		return Source{Path: named}, nil
 	}
+	const here = "blackhole.yaml"
 	var places []string
+	passedOver := ""
 	if uid != 0 {
-		places = append(places, "blackhole.yaml")
+		places = append(places, here)
+	} else if _, err := os.Stat(here); err == nil {
+		passedOver = here
 	}
 	if dir := getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
 		places = append(places, filepath.Join(dir, "bhnode", "blackhole.yaml"))
@@ -69,12 +83,12 @@ func find(flag string, getenv func(string) string, uid int, etc string) (Source,
 	for _, place := range places {
 		switch _, err := os.Stat(place); {
 		case err == nil:
-			return Source{Path: place}, nil
+			return Source{Path: place, PassedOver: passedOver}, nil
 		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
 			return Source{}, fmt.Errorf("cannot read the configuration: %w", err)
 		}
 	}
-	return Source{Embedded: true}, nil
+	return Source{Embedded: true, PassedOver: passedOver}, nil
 }
 
 // read returns the text of a source and sets what its relative paths start from.

@@ -50,21 +50,21 @@ func TestFindLooksInOrder(t *testing.T) {
 	expect("variable before directory", "", 1000, Source{Path: named})
 	delete(env, "BHNODE_CONFIG")
 	expect("working directory", "", 1000, Source{Path: "blackhole.yaml"})
-	expect("root does not look in the working directory", "", 0, Source{Path: inXDG})
+	expect("root does not look in the working directory", "", 0, Source{Path: inXDG, PassedOver: "blackhole.yaml"})
 	delete(env, "XDG_CONFIG_HOME")
-	expect("home", "", 0, Source{Path: inHome})
+	expect("home", "", 0, Source{Path: inHome, PassedOver: "blackhole.yaml"})
 	delete(env, "HOME")
-	expect("etc", "", 0, Source{Path: inEtc})
+	expect("etc", "", 0, Source{Path: inEtc, PassedOver: "blackhole.yaml"})
 	if err := os.Remove(inEtc); err != nil {
 		t.Fatal(err)
 	}
-	expect("nothing there", "", 0, Source{Embedded: true})
+	expect("nothing there", "", 0, Source{Embedded: true, PassedOver: "blackhole.yaml"})
 
 	if _, err := find(filepath.Join(dir, "gone"), getenv, 0, etc); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a named file that is not there gives %v", err)
 	}
 	env["XDG_CONFIG_HOME"] = named // a file where a directory should be
-	expect("no directory", "", 0, Source{Embedded: true})
+	expect("no directory", "", 0, Source{Embedded: true, PassedOver: "blackhole.yaml"})
 	loop := filepath.Join(dir, "loop")
 	if err := os.Symlink(loop, loop); err != nil {
 		t.Fatal(err)
@@ -76,6 +76,11 @@ func TestFindLooksInOrder(t *testing.T) {
 	if _, err := Find(named, getenv); err != nil {
 		t.Errorf("Find: %v", err)
 	}
+	if err := os.Remove(here); err != nil {
+		t.Fatal(err)
+	}
+	delete(env, "XDG_CONFIG_HOME")
+	expect("nothing to pass over", "", 0, Source{Embedded: true})
 }
 
 func TestSourceNamesItself(t *testing.T) {
