@@ -198,10 +198,22 @@ type suspicion struct {
 	since  time.Time // when it was sent
 }
 
+// sent are the signals that a process dies of since somebody has sent them; of others it dies
+// since it has gone wrong, for which another signal may be the reason.
+var sent = []any{"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"}
+
 // of is the notice that an end is put down to, 0 if there is none.
 func (s suspicion) of(now time.Time, e ChildExited) uint64 {
-	killer := slices.ContainsFunc(e.Attrs, func(a Attr) bool { return a.Key == "signal" && a.Value == s.signal })
-	if s.signal != nil && !killer && now.Sub(s.since) > signalTime {
+	if s.signal == nil {
+		return s.notice
+	}
+	var died any
+	for _, a := range e.Attrs {
+		if a.Key == "signal" {
+			died = a.Value
+		}
+	}
+	if died != s.signal && (slices.Contains(sent, died) || now.Sub(s.since) > signalTime) {
 		return 0
 	}
 	return s.notice

@@ -122,7 +122,7 @@ func TestHeldMailboxOfTheRoot(t *testing.T) {
 }
 
 // An end is put down to an operator's signal if that signal ended the process,
-// however late, or if it comes soon after it.
+// however late, or if it comes soon after it, unless another signal was sent.
 func TestAnEndIsPutDownToTheSignalThatExplainsIt(t *testing.T) {
 	for _, tt := range []struct {
 		after time.Duration
@@ -133,6 +133,8 @@ func TestAnEndIsPutDownToTheSignalThatExplainsIt(t *testing.T) {
 		{10 * time.Second, "SIGSEGV", "a starting < a exited < a command"},
 		{11 * time.Second, "SIGSEGV", "a starting < a exited"},
 		{time.Hour, "SIGUSR1", "a starting < a exited < a command"},
+		{0, "SIGKILL", "a starting < a exited"}, // somebody else's, or for want of memory
+		{time.Second, "SIGTERM", "a starting < a exited"},
 	} {
 		w := booted(t, list(service("a")))
 		w.send(Note{Notice{Type: OperatorCommand, Service: "a", Message: "signal a SIGUSR1", Attrs: []Attr{{"signal", "SIGUSR1"}}}})
