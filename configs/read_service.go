@@ -2,6 +2,7 @@ package configs
 
 import (
 	"path/filepath"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/blackhole/bhnode/proc"
@@ -57,6 +58,8 @@ func (d *decoder) readServices(c *Config, top *object) *drafts {
 			d.fail(f.pos, path, "", "a name is made of a-z, 0-9, dots, dashes and underscores, begins with a letter or digit, and has 64 characters at most")
 		case f.key == rootName:
 			d.fail(f.pos, path, "", "the root supervisor has this name")
+		case ownFile(f.key):
+			d.fail(f.pos, path, "", "bhnode keeps files of its own under this name, in data_dir or logs.dir")
 		}
 		value := f.value
 		if value.kind == nullKind {
@@ -227,6 +230,12 @@ func (d *decoder) checkMachine(s *draft) {
 	if s.svc.Probe.Type == proc.ProbeExec {
 		d.checkBinary(s.health.pos("target"), s.health.at("target"), s.svc.Probe.Argv)
 	}
+}
+
+// ownFile tells whether the log or the directory of a service of this name would be in the
+// place of what bhnode keeps: its log, its journal, and earlier configurations.
+func ownFile(service string) bool {
+	return service == "bhnode" || service == "configs" || strings.HasPrefix(service, "events.jsonl")
 }
 
 func (d *decoder) checkBinary(at pos, path string, argv []string) {
