@@ -63,7 +63,7 @@ func TestBootInGraph(t *testing.T) {
 		{
 			name: "the boot fails when that is exhausted", tree: under("root", RestForOne, Graph, a, limited(1, b)), set: failing("b"),
 			want: "+a +b !b +b !b -a", states: "root:stopped a:stopped b:failed",
-			ended: bootFailed("b", "it would be restarted more than 1 time within 1h0m0s"),
+			ended: bootFailed("b", "cannot start; it was restarted 1 time within 1h already"),
 		},
 		{
 			name: "or the type is temporary", tree: under("root", RestForOne, Graph, a, typed(Temporary, b)), set: failing("b"),
@@ -80,7 +80,7 @@ func TestBootInGraph(t *testing.T) {
 		{
 			name: "or the limit of the root is", tree: intense(under("root", OneForOne, Graph, a), 1), set: failing("a"),
 			want: "+a !a +a !a", states: "root:stopped a:stopped",
-			ended: &Ended{Why: EndIntensity, ID: "a", Detail: "more than 1 restart within 1m0s; the last straw was a"},
+			ended: &Ended{Why: EndIntensity, ID: "a", Detail: "more than 1 restart within 1m; the last straw was a"},
 		},
 		{
 			name: "or a supervisor that is not restarted gives up while it starts",

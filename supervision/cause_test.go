@@ -141,7 +141,7 @@ func TestNoticesSayWhat(t *testing.T) {
 	want := `supervisor.restarting: restarts a and with it b
 service.backoff: next start in 1s
 service.waiting: for a (healthy)
-service.failed: it would be restarted more than 1 time within 1h0m0s
+service.failed: exit; it was restarted 1 time within 1h already
 service.waiting: for a (healthy)`
 	if text := strings.Join(got, "\n"); text != want {
 		t.Errorf("got\n%s\nwant\n%s", text, want)

@@ -172,6 +172,30 @@ func (m *Machine) markAll(set []*child, cause uint64, why func(*child) Reason) {
 	}
 }
 
+// usedUp says why c is not restarted once more: how it ended, and the limit.
+func (c *child) usedUp(limit Intensity) string {
+	text := fmt.Sprintf("it was restarted %s within %s already", plural(limit.Max, "time"), short(limit.Period))
+	if limit.Max == 0 {
+		text = "no restart is allowed"
+	}
+	if c.detail == "" {
+		return text
+	}
+	return c.detail + "; " + text
+}
+
+// short is a duration without the zeros at its end: 1h, not 1h0m0s.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
 // restart decides about a child that ended, or could not start, and is to be
 // restarted: it counts that, and gives up where the limit says so.
 func (m *Machine) restart(c *child) {
@@ -179,7 +203,7 @@ func (m *Machine) restart(c *child) {
 	last := false
 	if own := c.spec().Intensity; own != nil {
 		if !c.window.allow(m.now, *own) {
-			text := fmt.Sprintf("it would be restarted more than %s within %v", plural(own.Max, "time"), own.Period)
+			text := c.usedUp(*own)
 			switch c.spec().OnExhausted {
 			case Fail:
 				m.fail(c, text)
@@ -192,7 +216,7 @@ func (m *Machine) restart(c *child) {
 			}
 		}
 	} else if !s.window.allow(m.now, s.spec.Intensity) {
-		m.giveUp(s, c, fmt.Sprintf("more than %s within %v; the last straw was %s", plural(s.spec.Intensity.Max, "restart"), s.spec.Intensity.Period, c.id()))
+		m.giveUp(s, c, fmt.Sprintf("more than %s within %s; the last straw was %s", plural(s.spec.Intensity.Max, "restart"), short(s.spec.Intensity.Period), c.id()))
 		return
 	}
 	c.total++

@@ -258,7 +258,7 @@ func TestRepliesTellWhatBecameOfACommand(t *testing.T) {
 	w.failures["a"] = -1
 	a := w.restart("a")
 	w.run(0)
-	w.wantReply(a, "a failed: it would be restarted more than 0 times within 1h0m0s")
+	w.wantReply(a, "a failed: cannot start; no restart is allowed")
 	b := w.startUp("b") // starts a too, which fails again
 	w.run(0)
 	w.wantReply(b, "b waits for a (healthy), which is down for good")
