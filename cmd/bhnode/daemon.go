@@ -197,7 +197,7 @@ func (d *daemon) actorsConfig(cfg *configs.Config) (*actors.Config, error) {
 		Name: cfg.Node.Name, Version: ownVersion().Version, Source: d.src.String(), Tree: tree, Spec: cfg.Tree,
 		BestEffort: cfg.Node.BestEffort, MaxParallelStarts: cfg.Node.MaxParallelStarts, ShutdownTimeout: cfg.Node.ShutdownTimeout,
 		Logs:          logsOf(cfg.Logs),
-		EventsPath:    filepath.Join(cfg.Node.DataDir, "events.jsonl"),
+		EventsPath:    eventsPath(cfg),
 		Seed:          uint64(time.Now().UnixNano()),
 		CompatMetrics: cfg.Metrics.CompatNames,
 		Log:           d.log, Incarnations: map[supervision.ChildID]uint64{},
@@ -237,6 +237,9 @@ func (d *daemon) start() (err error) {
 	}
 	return nil
 }
+
+// eventsPath is where the journal of a node is.
+func eventsPath(cfg *configs.Config) string { return filepath.Join(cfg.Node.DataDir, "events.jsonl") }
 
 func logsOf(l configs.Logs) actors.Logs {
 	return actors.Logs{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -88,10 +89,33 @@ func (a *app) report(err error) int {
 		a.err.printf("%s\n", safeLines(exit.detail))
 	}
 	a.err.printf("%s %s\n", a.err.paint(styleBad, "error:"), safeLines(exit.what))
+	if exit.hint == startHint {
+		exit.hint += a.leftBehind()
+	}
 	if exit.hint != "" {
 		a.err.printf("%s %s\n", a.err.paint(styleDim, "hint:"), safeLines(exit.hint))
 	}
 	return exit.code
+}
+
+// startHint is what helps where no node runs.
+const startHint = `start one with "bhnode run"`
+
+// leftBehind says where the records of a node are that does not run, for whoever wants to know
+// why; "" if there are none here.
+func (a *app) leftBehind() string {
+	if a.remote.address != "" || a.env("BHNODE_ADDRESS") != "" || a.socketFlag != "" || a.env("BHNODE_SOCKET") != "" {
+		return ""
+	}
+	_, cfg, err := a.load(nil)
+	if err != nil {
+		return ""
+	}
+	events := eventsPath(cfg)
+	if _, err := os.Stat(events); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("; what the last one has left: logs in %s, events in %s", cfg.Logs.Dir, events)
 }
 
 // rpcError says in the words of the command line what a call ended with.
@@ -105,7 +129,7 @@ func rpcError(err error) error {
 		if !strings.HasPrefix(what, "no node answers") {
 			what = "no node answers: " + what
 		}
-		return &exitError{code: exitNoNode, what: what, hint: `start one with "bhnode run"`}
+		return &exitError{code: exitNoNode, what: what, hint: startHint}
 	case client.IsDenied(err):
 		return &exitError{code: exitDenied, what: rpcMessage(err), hint: `root, the node's own user and who "access" names may`}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -86,6 +88,36 @@ func TestNoNode(t *testing.T) {
 			!strings.Contains(got.err, `hint: start one with "bhnode run"`) {
 			t.Errorf("%s: exit %d, stderr %q", args, got.code, got.err)
 		}
+	}
+}
+
+func TestWhereNoNodeRunsItIsSaidWhatTheLastHasLeft(t *testing.T) {
+	dir := t.TempDir()
+	file, events := filepath.Join(dir, "blackhole.yaml"), filepath.Join(dir, "data", "events.jsonl")
+	if err := os.WriteFile(file, []byte("node: {runtime_dir: "+dir+"/none}\nservices: {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	look := func() string {
+		var out bytes.Buffer
+		code := run(t.Context(), []string{"why", "app", "--config", file}, stdio{
+			stdin: strings.NewReader(""), stdout: &out, stderr: &out, getenv: func(string) (string, bool) { return "", false }, now: time.Now,
+		})
+		if code != exitNoNode {
+			t.Errorf("got exit code %d, want %d", code, exitNoNode)
+		}
+		return out.String()
+	}
+	if got := look(); strings.Contains(got, "left") {
+		t.Errorf("got %q, and nothing is left", got)
+	}
+	if err := os.MkdirAll(filepath.Dir(events), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(events, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := look(), "has left: logs in "+dir+"/logs, events in "+events; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it", got, want)
 	}
 }
 

@@ -112,7 +112,7 @@ func receive[T any](ctx context.Context, recv func() (T, error)) (<-chan T, <-ch
 }
 
 // errWentAway: the node has ended without a word, or has become another bhnode.
-var errWentAway = &exitError{code: exitNoNode, what: "the node went away", hint: `start one with "bhnode run"`}
+var errWentAway = &exitError{code: exitNoNode, what: "the node went away", hint: startHint}
 
 // each calls do with everything that comes from a stream. A stream that has been
 // read to its end, or whose reader has seen enough, is no error.
