@@ -301,12 +301,14 @@ func (m *Machine) backoffOver(e BackoffOver) {
 // noteRestarting names what a restart takes with it. The back-off of a service is a
 // notice of its own, that of a supervisor is told here.
 func (m *Machine) noteRestarting(c *child, others []*child, delay time.Duration) {
-	if len(others) == 0 && c.nested == nil {
-		return
+	names := make([]string, 0, len(others))
+	for _, k := range others {
+		if k.alive() || !k.latched() { // else it has completed, and stays so
+			names = append(names, string(k.id()))
+		}
 	}
-	names := make([]string, len(others))
-	for i, k := range others {
-		names[i] = string(k.id())
+	if len(names) == 0 && c.nested == nil {
+		return
 	}
 	text := "restarts " + string(c.id())
 	if len(names) > 0 {

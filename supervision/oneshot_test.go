@@ -1,6 +1,7 @@
 package supervision
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -93,5 +94,23 @@ func TestOneShotStaysDoneInANewLifeOfItsSupervisor(t *testing.T) {
 		w.run(0)
 		w.want("*db -web +web +db")
 		w.wantStates("migrate:completed")
+	}
+}
+
+// TestWhoHasCompletedIsNotNamedAmongThoseThatRestart: it stays as it is.
+func TestWhoHasCompletedIsNotNamedAmongThoseThatRestart(t *testing.T) {
+	w := newWorld(t, under("root", RestForOne, Graph, service("db"), typed(Transient, service("migrate", "db")),
+		through(WhenCompleted, false, service("web", "migrate")), service("api", "db")), Options{BestEffort: true})
+	w.finishes["migrate"] = true
+	w.boot()
+	w.crash("db")
+	w.run(time.Minute)
+	for _, n := range w.notices {
+		if n.Type == SupervisorRestarting && n.Message != "restarts db and with it api" {
+			t.Errorf("got %q, want that db and api are restarted", n.Message)
+		}
+	}
+	if got := w.chain(ServiceStarting, "api"); !strings.Contains(got, "restarting") {
+		t.Errorf("api was started as %s, want by a restart", got)
 	}
 }
