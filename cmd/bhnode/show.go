@@ -266,7 +266,7 @@ func (s *show) booted(b supervision.Booted) {
 		names[i] = string(id)
 	}
 	s.tell <- func() {
-		s.started(fmt.Sprintf("%d of %s healthy; not so: %s", len(s.names)-len(b.Failed), plural(len(s.names), "service"), strings.Join(names, ", ")))
+		s.started(fmt.Sprintf("%d of %s came up; not healthy so far: %s", len(s.names)-len(b.Failed), plural(len(s.names), "service"), strings.Join(names, ", ")))
 	}
 }
 
