@@ -81,6 +81,14 @@ type stored struct {
 
 // decode reads one LogEntry; false: the line is none.
 func decode(line []byte) (Entry, bool) {
+	if v, ok := look(line); ok {
+		return v.entry(&Query{})
+	}
+	return decodeAny(line)
+}
+
+// decodeAny reads one LogEntry that need not be as Encode writes it.
+func decodeAny(line []byte) (Entry, bool) {
 	if !bytes.HasPrefix(line, []byte(timeKey)) {
 		return Entry{}, false
 	}

@@ -125,6 +125,9 @@ func unquote(s []byte) []byte {
 	if jsontext.Plain(inner) == len(inner) {
 		return inner
 	}
+	if out, ok := unescape(inner); ok {
+		return out
+	}
 	var text string
 	if err := json.Unmarshal(s, &text); err != nil {
 		return inner // cannot be: it was scanned

@@ -22,11 +22,17 @@ type Query struct {
 
 // Match reports whether e, which is parsed, is wanted; Tail does not matter to it. Grep
 // looks at the message and at the fields.
-func (q *Query) Match(e *Entry) bool {
+func (q *Query) Match(e *Entry) bool { return q.matchHead(e) && q.matchText(e) }
+
+// matchHead is Match without Grep.
+func (q *Query) matchHead(e *Entry) bool {
 	return (q.Stream == "" || e.Stream == q.Stream) &&
 		(q.Level == "" || rank(e.Level) >= rank(q.Level)) &&
-		!e.Time.Before(q.Since) &&
-		(q.Grep == nil || q.Grep.Match(e.Message) || q.Grep.Match(e.Fields))
+		!e.Time.Before(q.Since)
+}
+
+func (q *Query) matchText(e *Entry) bool {
+	return q.Grep == nil || q.Grep.Match(e.Message) || q.Grep.Match(e.Fields)
 }
 
 // ErrNoStreams says that a raw log does not tell stdout from stderr.
@@ -164,10 +170,13 @@ func (r *reader) over(ctx context.Context) bool {
 // accept makes an entry of a line; false: it is not wanted, or not finished.
 func (r *reader) accept(src *source, line []byte, open bool) (Entry, bool) {
 	if !r.o.Raw {
+		if v, ok := look(line); ok {
+			return v.entry(&r.q)
+		}
 		if at, ok := decodeTime(line); ok && at.Before(r.q.Since) {
 			return Entry{}, false
 		}
-		e, ok := decode(line)
+		e, ok := decodeAny(line)
 		if ok {
 			return e, r.q.Match(&e)
 		}
