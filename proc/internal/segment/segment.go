@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 )
 
@@ -90,28 +91,28 @@ type Line struct {
 // LinesBackward calls fn for the lines in the first size bytes of r, the last one
 // first, until fn returns false. It reads no more than that takes.
 func LinesBackward(r io.ReaderAt, size int64, fn func(Line) bool) error {
-	var rest []byte // what is read of the line that ends at end
+	var rest []byte       // what is read of the line that ends at end
+	var held, free []byte // rest is in held
+	var breaks []int      // where newlines are in what was read last
 	end, pos, open := size, size, true
 	for want := int64(block); pos > 0; {
 		n := min(want, pos)
-		buf := make([]byte, n, n+int64(len(rest)))
+		buf := slices.Grow(free[:0], int(n)+len(rest))[:n]
 		if _, err := r.ReadAt(buf, pos-n); err != nil {
 			return err
 		}
 		pos -= n
+		breaks = appendBreaks(breaks[:0], buf)
 		rest = append(buf, rest...)
-		searched := n
-		for {
-			i := int64(bytes.LastIndexByte(rest[:searched], '\n'))
-			if i < 0 {
-				break
-			}
-			if (!open || pos+i+1 < end) && !fn(Line{Data: rest[i+1:], Offset: pos + i + 1, Open: open}) {
+		held, free = rest, held
+		for _, i := range slices.Backward(breaks) {
+			begin := pos + int64(i) + 1
+			if (!open || begin < end) && !fn(Line{Data: rest[i+1:], Offset: begin, Open: open}) {
 				return nil
 			}
-			rest, searched, end, open = rest[:i], i, pos+i, false
+			rest, end, open = rest[:i], begin-1, false
 		}
-		if searched == n {
+		if len(breaks) == 0 {
 			want *= 2 // a long line: do not copy it over and over
 		} else {
 			want = block
@@ -121,4 +122,17 @@ func LinesBackward(r io.ReaderAt, size int64, fn func(Line) bool) error {
 		fn(Line{Data: rest, Offset: 0, Open: open})
 	}
 	return nil
+}
+
+// appendBreaks appends where the newlines of b are: forward, as bytes looks for them much
+// faster than backward.
+func appendBreaks(to []int, b []byte) []int {
+	for at := 0; ; at++ {
+		i := bytes.IndexByte(b[at:], '\n')
+		if i < 0 {
+			return to
+		}
+		at += i
+		to = append(to, at)
+	}
 }
