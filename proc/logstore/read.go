@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"time"
-
-	"github.com/blackhole/bhnode/proc/internal/segment"
 )
 
 // Query says which entries of a log are wanted.
@@ -46,19 +44,18 @@ func Read(ctx context.Context, o Options, q Query, yield func(Entry) bool) error
 	if o.Raw && q.Stream != "" {
 		return ErrNoStreams
 	}
-	r := reader{o: o, q: q, files: chain{o: o, since: q.Since}}
+	r := reader{o: o, q: q, files: chain{o: o, since: q.Since}, room: roomForTail}
 	defer r.files.close()
-	from := position{}
 	var err error
 	if q.Tail != nil {
-		from, err = r.findTail(ctx, *q.Tail)
+		err = r.findTail(ctx, *q.Tail)
 	} else {
 		err = r.openAll()
 	}
 	if err != nil {
 		return fmt.Errorf("cannot read the log of %s: %w", o.Service, err)
 	}
-	if err := r.read(ctx, from, yield); err != nil {
+	if err := r.read(ctx, yield); err != nil {
 		return fmt.Errorf("cannot read the log of %s: %w", o.Service, err)
 	}
 	return nil
@@ -70,12 +67,7 @@ type reader struct {
 	q     Query
 	files chain
 	lines int
-}
-
-// position is a place in the oldest file opened.
-type position struct {
-	offset int64 // not compressed: of the first line
-	skip   int   // compressed: so many entries that match come before
+	room  int // for what findTail finds
 }
 
 // openAll opens all files that may hold something wanted.
@@ -87,78 +79,51 @@ func (r *reader) openAll() error {
 	}
 }
 
-// findTail opens as many files as hold the last n entries and returns where those begin.
-func (r *reader) findTail(ctx context.Context, n int) (position, error) {
-	for n > 0 {
-		src, err := r.files.older()
-		if src == nil || err != nil {
-			return position{}, err
-		}
-		if !src.gz {
-			begin := int64(0)
-			err := segment.LinesBackward(src.file, src.info.Size(), func(l segment.Line) bool {
-				if _, ok := r.accept(src, l.Data, l.Open); ok {
-					n--
-					begin = l.Offset
-				}
-				return n > 0 && !r.over(ctx)
-			})
-			if err = errors.Join(err, ctx.Err()); err != nil || n == 0 {
-				return position{offset: begin}, err
-			}
-			continue
-		}
-		found := 0
-		if err := r.count(ctx, src, &found); err != nil {
-			return position{}, err
-		}
-		if found >= n {
-			return position{skip: found - n}, nil
-		}
-		n -= found
-	}
-	return position{}, nil
-}
-
-// count counts the wanted entries of a compressed file; what is damaged ends it.
-func (r *reader) count(ctx context.Context, src *source, found *int) error {
-	_ = src.forward(0, func(line []byte, open bool) bool {
-		if _, ok := r.accept(src, line, open); ok {
-			*found++
-		}
-		return !r.over(ctx)
-	})
-	return ctx.Err()
-}
-
-// read yields from a position in the oldest file on.
-func (r *reader) read(ctx context.Context, from position, yield func(Entry) bool) error {
+// read yields what is wanted of the files opened.
+func (r *reader) read(ctx context.Context, yield func(Entry) bool) error {
 	var errs []error
+	goOn := true
+	until := func(e Entry) bool {
+		goOn = yield(e)
+		return goOn
+	}
 	for _, src := range slices.Backward(r.files.sources) {
-		goOn := true
-		if from.offset == 0 && !r.q.Since.IsZero() && !r.o.Raw {
-			from.offset = src.since(r.q.Since)
-		}
-		err := src.forward(from.offset, func(line []byte, open bool) bool {
-			e, ok := r.accept(src, line, open)
-			switch {
-			case ok && from.skip > 0:
-				from.skip--
-			case ok:
-				goOn = yield(e)
-			}
-			goOn = goOn && !r.over(ctx)
-			return goOn
-		})
+		err := r.readSource(ctx, src, until)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", src.info.Name(), err))
 		}
-		if !goOn {
+		if !goOn || ctx.Err() != nil {
 			break
 		}
-		from = position{}
 	}
 	return errors.Join(append(errs, ctx.Err())...)
+}
+
+// readSource yields what is wanted of one file until yield returns false or ctx ends.
+func (r *reader) readSource(ctx context.Context, src *source, yield func(Entry) bool) error {
+	t := &src.tail
+	if t.kept {
+		if !src.gz {
+			slices.Reverse(t.entries)
+		}
+		for _, e := range t.entries {
+			if !yield(e) || r.over(ctx) {
+				break
+			}
+		}
+		return t.err
+	}
+	if t.offset == 0 {
+		t.offset = r.begin(src)
+	}
+	return src.forward(t.offset, func(line []byte, open bool) bool {
+		e, ok := r.accept(src, line, open)
+		if ok && t.skip > 0 {
+			t.skip--
+			ok = false
+		}
+		return (!ok || yield(e)) && !r.over(ctx)
+	})
 }
 
 // over reports now and then whether the call is to end.

@@ -228,8 +228,8 @@ func TestReadOfDamagedFiles(t *testing.T) {
 			}
 			tail := []string{}
 			err = Read(t.Context(), o, Query{Tail: new(35)}, func(e Entry) bool { tail = append(tail, string(e.Message)); return true })
-			if n := len(tail); n < 30 || tail[n-1] != "line 100" {
-				t.Errorf("read a tail of %d lines, %v", n, err)
+			if n := len(tail); n < 30 || tail[n-1] != "line 100" || err == nil || !regexp.MustCompile(`web\.log\.3\.gz`).MatchString(err.Error()) {
+				t.Errorf("read a tail of %d lines, %v; want an error that names the file", n, err)
 			}
 		})
 	}

@@ -21,6 +21,7 @@ type source struct {
 	info    fs.FileInfo
 	growing bool // its last line may be half written
 	gz      bool
+	tail    tail
 }
 
 // chain opens the files of a log, the newest first. Rotations meanwhile only raise the
