@@ -159,14 +159,23 @@ func (l *logSender) past(ctx context.Context, n *Node, r *bhnodev1.StreamLogsReq
 		return err
 	}
 	query := func(string) logstore.Query { return q }
-	surplus := 0
-	if q.Tail != nil && len(l.services) > 1 {
-		found := 0
-		if err := l.read(ctx, n, query, func(logstore.Entry) error { found++; return nil }); err != nil {
-			return err
-		}
-		surplus = found - *q.Tail
+	if q.Tail == nil || len(l.services) == 1 {
+		return l.read(ctx, n, query, l.send)
 	}
+	last := latest{want: *q.Tail}
+	err := l.read(ctx, n, query, last.add)
+	if ctx.Err() != nil {
+		return err
+	}
+	if !last.many {
+		for _, e := range last.entries {
+			if err := l.send(e); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+	surplus := last.found - last.want
 	return l.read(ctx, n, query, func(e logstore.Entry) error {
 		if surplus > 0 {
 			surplus--

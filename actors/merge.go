@@ -87,3 +87,36 @@ func (s *source) fill() error {
 	s.head = &e
 	return nil
 }
+
+// latestBytes is how much of what was read latest is kept, about.
+const latestBytes = 4 << 20
+
+// latest holds the last entries of a merge.
+type latest struct {
+	want    int
+	found   int // all
+	bytes   int
+	many    bool // they are too many to be kept: entries has none
+	entries []logstore.Entry
+}
+
+func (l *latest) add(e logstore.Entry) error {
+	l.found++
+	if l.many {
+		return nil
+	}
+	l.entries = append(l.entries, e)
+	l.bytes += sizeOf(&e)
+	if len(l.entries) > l.want {
+		l.bytes -= sizeOf(&l.entries[0])
+		l.entries[0] = logstore.Entry{}
+		l.entries = l.entries[1:]
+	}
+	if l.bytes > latestBytes {
+		l.many, l.entries = true, nil
+	}
+	return nil
+}
+
+// sizeOf is about what an entry takes in memory.
+func sizeOf(e *logstore.Entry) int { return 256 + len(e.Line) + len(e.Message) + len(e.Fields) }

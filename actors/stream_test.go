@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/blackhole/bhnode/proc"
+	"github.com/blackhole/bhnode/proc/logstore"
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
 	"github.com/blackhole/bhnode/supervision"
 )
@@ -200,10 +201,35 @@ func TestLogsAreStreamed(t *testing.T) {
 			t.Errorf("%s: got %q, %v, want %q", name, got, err, tc.want)
 		}
 	}
-	_, err := s.lines(&bhnodev1.StreamLogsRequest{Services: []string{"nobody"}})
+	var want []string
+	for _, letter := range "cdefghi" { // more than is kept while it is read
+		text := strings.Repeat(string(letter), latestBytes/5)
+		say("a", "stdout", text)
+		want = append(want, "a "+text)
+	}
+	got, err := s.lines(&bhnodev1.StreamLogsRequest{Tail: n(6)})
+	if err != nil || !slices.Equal(got, want[1:]) {
+		t.Errorf("a tail of long lines: got %d lines, %v", len(got), err)
+	}
+	_, err = s.lines(&bhnodev1.StreamLogsRequest{Services: []string{"nobody"}})
 	wantCode(t, err, codes.NotFound)
 	_, err = s.lines(&bhnodev1.StreamLogsRequest{Grep: "("})
 	wantCode(t, err, codes.InvalidArgument)
+}
+
+func TestLatest(t *testing.T) {
+	last := latest{want: 2}
+	for seq := uint64(1); seq <= 5; seq++ {
+		_ = last.add(logstore.Entry{Seq: seq, Message: make([]byte, latestBytes/3)})
+	}
+	if last.many || last.found != 5 || len(last.entries) != 2 || last.entries[0].Seq != 4 || last.entries[1].Seq != 5 {
+		t.Errorf("%d found, the last %d are kept", last.found, len(last.entries))
+	}
+	_ = last.add(logstore.Entry{Seq: 6, Message: make([]byte, latestBytes)})
+	_ = last.add(logstore.Entry{Seq: 7})
+	if !last.many || last.found != 7 || last.entries != nil {
+		t.Errorf("%d found, the last %d are kept, and are too many", last.found, len(last.entries))
+	}
 }
 
 func TestARawLogHasNoStreamsToChooseFrom(t *testing.T) {
