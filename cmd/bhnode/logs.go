@@ -104,8 +104,10 @@ func newLogsCommand(a *app) *cobra.Command {
 		Use:   "logs [NAME...]",
 		Short: "Shows what services print, merged in time order",
 		Long: `Shows what services print, merged in time order. Colours are dropped and other
-control characters made visible; -o json carries every line as it was, --raw prints
-nothing but the messages, byte for byte: a terminal obeys what is in them.`,
+control characters made visible; -o json drops nothing, --raw prints the messages
+alone, byte for byte: a terminal obeys what is in them. A line that is a JSON object
+is taken apart: its msg, or else its message, is the message, and only -o json has the
+rest as it was, in level and fields.`,
 		Example: `  bhnode logs -f             # all services, from now on
   bhnode logs ledger -n 100  # the last hundred lines of one
   bhnode logs --since 10m --grep 'error|panic' --stream stderr
@@ -136,7 +138,7 @@ nothing but the messages, byte for byte: a terminal obeys what is in them.`,
 	cmd.Flags().StringVar(&grep, "grep", "", "only lines that match this `regexp`")
 	cmd.Flags().StringVar(&stream, "stream", "", "only stdout or stderr")
 	cmd.Flags().StringVar(&level, "level", "", "only lines of this level and above; those that tell none are left out")
-	cmd.Flags().BoolVar(&raw, "raw", false, "the messages byte for byte, and nothing else")
+	cmd.Flags().BoolVar(&raw, "raw", false, "the messages byte for byte, and nothing else; of a JSON object its msg")
 	completeFixed(cmd, "stream", "stdout", "stderr")
 	completeFixed(cmd, "level", logLevels...)
 	return cmd
