@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -200,7 +202,7 @@ func TestTopAsksBeforeItTouchesAnything(t *testing.T) {
 	ask := func() {
 		t.Helper()
 		r.press("r")
-		r.await("who is touched", func() bool { return r.question != nil && r.question.lines != nil })
+		r.await("who is touched", func() bool { return r.question != nil && r.question.told })
 		req, ok := dry()
 		if !ok || !req.GetDryRun() || fmt.Sprint(req.GetNames()) != "[identity]" {
 			t.Fatalf("it asked %v", r.fake.last())
@@ -260,5 +262,55 @@ func TestTopJSON(t *testing.T) {
 	}
 	if got := at(socket).exec(t, "top", "--interval", "1ms"); got.code != exitUsage {
 		t.Errorf("exit %d: %s", got.code, got.err)
+	}
+}
+
+func TestTopShowsAllWhoAreTouched(t *testing.T) {
+	names := func(n int) (out []string) {
+		for i := range n {
+			out = append(out, fmt.Sprintf("service-%02d", i))
+		}
+		return out
+	}
+	each := func(n int) (waves [][]string) {
+		for _, name := range names(n) {
+			waves = append(waves, []string{name})
+		}
+		return waves
+	}
+	for _, tc := range []struct {
+		name          string
+		width, height int
+		stops, starts [][]string
+	}{
+		{"on-lines-of-their-own", 80, 24, each(4), each(5)},
+		{"behind-one-another", 80, 24, each(12), each(12)},
+		{"wide", 80, 24, [][]string{names(15)}, nil},
+		{"too-many", 80, 24, each(120), each(120)},
+		{"too-many-to-start", 80, 24, nil, [][]string{names(300)}},
+		{"small", 60, 10, each(6), each(6)},
+		{"tiny", 40, 8, each(6), each(6)},
+	} {
+		for _, look := range []screen{{tty: true, utf8: true}, {tty: true}} {
+			r := newTopRig(t, tc.width, tc.height, look)
+			r.hear(1)
+			r.question = &topQuestion{op: restartOperation(), told: true, stops: tc.stops, starts: tc.starts}
+			r.question.op.names = []string{"identity"}
+			lines := r.draw()
+			if len(lines) != tc.height {
+				t.Errorf("%d lines, want %d", len(lines), tc.height)
+			}
+			if look.utf8 {
+				golden(t, "top-asked-"+tc.name, strings.Join(lines, "\n")+"\n")
+			}
+			seen, counted := len(regexp.MustCompile(`service-\d+`).FindAllString(strings.Join(lines, "\n"), -1)), 0
+			for _, m := range regexp.MustCompile(`(?:and|stops|starts) (\d+)`).FindAllStringSubmatch(strings.Join(lines, "\n"), -1) {
+				n, _ := strconv.Atoi(m[1])
+				counted += n
+			}
+			if want := len(slices.Concat(tc.stops...)) + len(slices.Concat(tc.starts...)); seen+counted != want {
+				t.Errorf("%s: %d are shown and %d counted, want %d\n%s", tc.name, seen, counted, want, strings.Join(lines, "\n"))
+			}
+		}
 	}
 }

@@ -42,10 +42,11 @@ type topModel struct {
 
 // topQuestion is a command that waits for a yes.
 type topQuestion struct {
-	number int
-	op     *operation
-	lines  []string // who is touched; nil: the node was not heard yet
-	err    error
+	number        int
+	op            *operation
+	told          bool       // the node was heard
+	stops, starts [][]string // who is touched
+	err           error
 }
 
 // What the goroutines tell.
@@ -295,8 +296,8 @@ func (m *topModel) command(key string) tea.Cmd {
 // foretell asks the node who would be touched.
 func (m *topModel) foretell(q topQuestion) {
 	what, err := query(m.ctx, func(ctx context.Context) (*bhnodev1.Consequence, error) { return q.op.call(ctx, m.node, q.op) })
-	q.err = err
-	q.lines = append(waveLines("stops", namesIn(what.GetStops())), waveLines("starts", namesIn(what.GetStarts()))...)
+	q.told, q.err = true, err
+	q.stops, q.starts = namesIn(what.GetStops()), namesIn(what.GetStarts())
 	m.tell(topTold{q})
 }
 
@@ -304,7 +305,7 @@ func (m *topModel) foretell(q topQuestion) {
 func (m *topModel) answer(key string) tea.Cmd {
 	q := m.question
 	m.question = nil
-	if key != "y" && key != "Y" || q.lines == nil || q.err != nil {
+	if key != "y" && key != "Y" || !q.told || q.err != nil {
 		return nil
 	}
 	op := *q.op

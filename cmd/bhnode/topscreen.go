@@ -14,10 +14,11 @@ const topFrame = 5
 // paneRoom is how many lines the pane has.
 func (m *topModel) paneRoom() int {
 	room := max(m.height-topFrame, 0)
+	usual := min(max(room/3, 3), room)
 	if m.pane.large {
-		return max(room-3, 0)
+		usual = max(room-3, 0)
 	}
-	return min(max(room/3, 3), room)
+	return max(usual, len(m.instead(max(room-1, 0)))) // a row stays: the one that a question is about
 }
 
 // tableRoom is how many rows the table has.
@@ -69,16 +70,24 @@ func (m *topModel) table(v *topView) []string {
 	return padded(append(lines[:1:1], lines[1:][m.first:min(m.first+room, len(rows))]...), room+1)
 }
 
-// below is what the pane holds: the lines, a question or the keys.
-func (m *topModel) below(v *topView) []string {
-	room := m.paneRoom()
+// instead is what the pane holds in place of a log or events, in so many lines at most: the
+// keys, or a question; nil: neither.
+func (m *topModel) instead(most int) []string {
 	var lines []string
 	switch {
 	case m.help:
 		lines = topKeys
 	case m.question != nil:
-		lines = m.asked()
-	default:
+		lines = m.asked(most)
+	}
+	return lines[:min(len(lines), most)]
+}
+
+// below is what the pane holds.
+func (m *topModel) below(v *topView) []string {
+	room := m.paneRoom()
+	lines := m.instead(room)
+	if lines == nil {
 		lines = m.pane.lines[max(0, len(m.pane.lines)-room):]
 	}
 	out := make([]string, 0, room)
@@ -91,20 +100,6 @@ func (m *topModel) below(v *topView) []string {
 // padded fills up with empty lines.
 func padded(lines []string, room int) []string {
 	return append(lines, slices.Repeat([]string{""}, max(room-len(lines), 0))...)
-}
-
-// asked is a question with what a yes would bring about.
-func (m *topModel) asked() []string {
-	q := m.question
-	what := q.op.verb + " " + safeText(q.op.names[0])
-	switch {
-	case q.err != nil:
-		return []string{m.app.out.paint(styleBad, what+": "+safeText(rpcMessage(q.err))), m.dim("any key goes back")}
-	case q.lines == nil:
-		return []string{what + "? asking who is touched"}
-	}
-	lines := []string{m.app.out.paint(styleBold, what+"?") + "  " + m.app.out.paint(styleWorking, "y does it") + ", any other key does not"}
-	return append(lines, q.lines...)
 }
 
 var topKeys = []string{

@@ -130,18 +130,6 @@ func waveLabel(what string, i int) string {
 	return what
 }
 
-// waveLines are the lines of waves without any colour.
-func waveLines(what string, waves [][]string) []string {
-	lines := []string{}
-	for i, wave := range waves {
-		lines = append(lines, fmt.Sprintf("  %-7s %s", waveLabel(what, i), safeText(strings.Join(wave, ", "))))
-	}
-	if len(waves) == 0 {
-		lines = append(lines, fmt.Sprintf("  %-7s nobody", what))
-	}
-	return lines
-}
-
 func (f forecast) name() string { return string(f.node.Spec.ID) }
 
 func (f forecast) headline() string {
