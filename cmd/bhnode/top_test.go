@@ -237,6 +237,35 @@ func TestTopGoesOnWhenTheNodeWasAway(t *testing.T) {
 	r.await("it is back", func() bool { return r.away == "" })
 }
 
+func TestTopTellsWhatIsBadFirst(t *testing.T) {
+	r := newTopRig(t, 80, 24, screen{tty: true, utf8: true})
+	counted := func(node string, services []*bhnodev1.Service) string {
+		r.Update(topNews{used(&bhnodev1.GetStatusResponse{Node: node, Services: services}, r.fake.tree, 1)})
+		return r.draw()[0]
+	}
+	for value, name := range bhnodev1.ServiceState_name {
+		state := bhnodev1.ServiceState(value)
+		if got := counted("alpha", []*bhnodev1.Service{{Name: "a", State: state}}); value != 0 && !strings.HasSuffix(got, "1 service: 1 "+stateWord(state)) {
+			t.Errorf("%s is not counted: %s", name, got)
+		}
+	}
+	var services []*bhnodev1.Service
+	for state, n := range map[string]int{"RUNNING": 7, "COMPLETED": 2, "WAITING": 1, "STOPPED": 3, "UNHEALTHY": 1, "FAILED": 5} {
+		for range n {
+			services = append(services, &bhnodev1.Service{Name: "a", State: bhnodev1.ServiceState(bhnodev1.ServiceState_value["SERVICE_STATE_"+state])})
+		}
+	}
+	if got, want := counted("alpha", services), "alpha  cpu 0%  memory 0  19 services: 5 failed, 1 unhealthy, 1 waiting, 7 runni…"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got, want := counted("alpha.of.a.long.domain.where.nobody.has.saved.letters.example", services), "alpha.of.a.long…  cpu 0%  memory 0  19 services: 5 failed, 1 unhealthy, 1 waiti…"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got, want := counted("alpha.of.a.long.domain.example", services[:0]), "alpha.of.a.long.domain.example  cpu 0%  memory 0  0 services: "; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 func TestTopOnce(t *testing.T) {
 	socket, _ := serve(t, troubled())
 	got := at(socket).exec(t, "top") // there is no terminal

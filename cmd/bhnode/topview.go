@@ -99,32 +99,50 @@ func (v *topView) compare(a, b *bhnodev1.Service) int {
 	return cmp.Or(by, cmp.Compare(a.GetName(), b.GetName()))
 }
 
+// topStates are the states that the header counts, the worst first: what comes last is cut
+// first.
+var topStates = []bhnodev1.ServiceState{
+	bhnodev1.ServiceState_SERVICE_STATE_FAILED, bhnodev1.ServiceState_SERVICE_STATE_STUCK,
+	bhnodev1.ServiceState_SERVICE_STATE_UNHEALTHY, bhnodev1.ServiceState_SERVICE_STATE_BACKOFF,
+	bhnodev1.ServiceState_SERVICE_STATE_WAITING, bhnodev1.ServiceState_SERVICE_STATE_STARTING,
+	bhnodev1.ServiceState_SERVICE_STATE_STOPPING, bhnodev1.ServiceState_SERVICE_STATE_RUNNING,
+	bhnodev1.ServiceState_SERVICE_STATE_COMPLETED, bhnodev1.ServiceState_SERVICE_STATE_STOPPED,
+	bhnodev1.ServiceState_SERVICE_STATE_DISABLED,
+}
+
 // header is the node, its services by state, what they use together, and the machine.
 func (v *topView) header() []string {
 	st := v.at.GetStatus()
-	counts := map[string]int{}
+	counts := map[bhnodev1.ServiceState]int{}
 	var cpu float64
 	var memory uint64
 	for _, s := range st.GetServices() {
-		counts[stateWord(s.GetState())]++
+		counts[s.GetState()]++
 		cpu += s.GetCpuPercent()
 		memory += s.GetMemoryRssBytes()
 	}
 	var states []string
-	for _, word := range []string{"running", "completed", "unhealthy", "starting", "waiting", "backoff", "stopping", "stuck", "failed", "stopped", "disabled"} {
-		if n := counts[word]; n > 0 {
-			states = append(states, fmt.Sprintf("%d %s", n, word))
+	for _, state := range topStates {
+		if n := counts[state]; n > 0 {
+			text, style := fmt.Sprintf("%d %s", n, stateWord(state)), styleNone
+			if looks[state].style == styleBad {
+				style = styleBad
+			}
+			states = append(states, v.screen.paint(style, text))
 		}
 	}
 	m := v.at.GetMachine()
-	first := fmt.Sprintf("%s  cpu %.0f%%  memory %s  %s: %s", v.screen.paint(styleBold, safeText(st.GetNode())),
-		cpu, size(memory), plural(len(st.GetServices()), "service"), strings.Join(states, ", "))
+	first := fmt.Sprintf("  cpu %.0f%%  memory %s  %s: %s", cpu, size(memory), plural(len(st.GetServices()), "service"), strings.Join(states, ", "))
 	second := fmt.Sprintf("machine  load %.1f of %d  memory %s of %s", m.GetLoad(), m.GetProcessors(),
 		size(m.GetMemoryBytes()-min(m.GetMemoryAvailableBytes(), m.GetMemoryBytes())), size(m.GetMemoryBytes()))
 	if m.CpuPressure != nil {
 		second += fmt.Sprintf("  pressure cpu %.0f%% memory %.0f%% io %.0f%%", m.GetCpuPressure(), m.GetMemoryPressure(), m.GetIoPressure())
 	}
-	return []string{v.fit(first), v.fit(second)}
+	name := safeText(st.GetNode())
+	if v.width > 0 { // a long name must not push out what is wrong
+		name = ansi.Truncate(name, max(v.width-ansi.StringWidth(first), v.width/5), v.screen.pick("…", "~"))
+	}
+	return []string{v.fit(v.screen.paint(styleBold, name) + first), v.fit(second)}
 }
 
 func (v *topView) fit(line string) string {
