@@ -114,6 +114,8 @@ func TestTopScreens(t *testing.T) {
 		{"80x24-colour", 80, 24, colour, nil},
 		{"200x60", 200, 60, screen{tty: true, utf8: true}, nil},
 		{"60x10", 60, 10, screen{tty: true, utf8: true}, func(r *topRig) { r.press("end") }},
+		{"below-the-fold", 60, 10, screen{tty: true, utf8: true}, nil},
+		{"above-and-below", 80, 10, screen{tty: true}, func(r *topRig) { r.press("down", "down") }},
 		{"keys", 80, 24, screen{tty: true, utf8: true}, func(r *topRig) { r.press("?") }},
 		{"by-cpu", 120, 24, screen{tty: true, utf8: true}, func(r *topRig) { r.press("s") }},
 		{"filter", 80, 24, screen{tty: true, utf8: true}, func(r *topRig) { r.press("/", "b", "a", "c") }},

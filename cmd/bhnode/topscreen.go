@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 )
 
 // The lines of the screen besides the table and the pane: the header, the heading of each,
@@ -50,8 +52,7 @@ func (m *topModel) draw() []string {
 		lines[1] = v.fit(screen.paint(styleBad, "not heard for "+span(m.app.now().Sub(m.heard))+": "+safeText(m.away)))
 	}
 	lines = append(lines, m.table(v)...)
-	title := screen.pick("── ", "-- ") + safeText(m.pane.of) + " "
-	lines = append(lines, v.fit(m.dim(title+strings.Repeat(screen.pick("─", "-"), max(m.width-len([]rune(title)), 0)))))
+	lines = append(lines, m.rule(len(v.rows())))
 	lines = append(lines, m.below(v)...)
 	return append(lines, v.fit(m.dim(m.footer())))
 }
@@ -68,6 +69,27 @@ func (m *topModel) table(v *topView) []string {
 	m.first = max(min(m.first, len(rows)-room), 0)
 	lines := v.table(rows) // all of them, so that the columns stay where they are
 	return padded(append(lines[:1:1], lines[1:][m.first:min(m.first+room, len(rows))]...), room+1)
+}
+
+// rule is the line between the table and the pane: what the pane shows, and how many rows are
+// above and below those that are seen.
+func (m *topModel) rule(rows int) string {
+	screen := m.app.out
+	line := screen.pick("─", "-")
+	var hidden string
+	if m.first > 0 {
+		hidden = fmt.Sprintf(" %s %d more", screen.pick("↑", "^"), m.first)
+	}
+	if n := rows - m.first - m.tableRoom(); n > 0 {
+		hidden += fmt.Sprintf(" %s %d more", screen.pick("↓", "v"), n)
+	}
+	if hidden != "" {
+		hidden += " " + line + line
+	}
+	room := max(m.width-ansi.StringWidth(hidden), 0)
+	title := ansi.Truncate(line+line+" "+safeText(m.pane.of)+" ", room, screen.pick("…", "~"))
+	title += strings.Repeat(line, room-ansi.StringWidth(title))
+	return m.dim(title) + ansi.Truncate(hidden, m.width, "")
 }
 
 // instead is what the pane holds in place of a log or events, in so many lines at most: the
