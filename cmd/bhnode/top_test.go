@@ -188,6 +188,23 @@ func TestTopShowsTheLogAndTheEventsOfTheSelected(t *testing.T) {
 	}
 }
 
+func TestTopShowsTheEventsOfASupervisorInPlaceOfItsLog(t *testing.T) {
+	r := newTopRig(t, 80, 24, screen{tty: true, utf8: true})
+	r.hear(1)
+	r.press("down")
+	r.await("the events", func() bool { return len(r.pane.lines) == len(r.fake.events) })
+	if req, ok := r.fake.last().(*bhnodev1.StreamEventsRequest); !ok || !slices.Equal(req.GetNames(), []string{"data"}) {
+		t.Errorf("it asked %v", r.fake.last())
+	}
+	if r.pane.of != "events of data: a supervisor has no log" {
+		t.Errorf("it shows the %s", r.pane.of)
+	}
+	r.press("down")
+	if r.pane.of != "log of storage" {
+		t.Errorf("it shows the %s", r.pane.of)
+	}
+}
+
 func TestTopAsksBeforeItTouchesAnything(t *testing.T) {
 	r := newTopRig(t, 80, 24, screen{tty: true, utf8: true})
 	r.hear(1)

@@ -177,6 +177,11 @@ func (m *topModel) index(rows []topRow) int {
 	return slices.IndexFunc(rows, func(r topRow) bool { return r.node.GetName() == m.selected })
 }
 
+// isSupervisor tells whether a row is one.
+func (m *topModel) isSupervisor(name string) bool {
+	return slices.ContainsFunc(m.view().rows(), func(r topRow) bool { return r.service == nil && r.node.GetName() == name })
+}
+
 // move selects another row.
 func (m *topModel) move(by int) {
 	if m.at == nil {

@@ -48,13 +48,17 @@ func (p *topPane) add(m topLines) {
 	p.lines = p.lines[max(0, len(p.lines)-paneLines):]
 }
 
-// follow has the pane show the row that is selected.
+// follow has the pane show the row that is selected. A supervisor prints nothing: what
+// happened to it stands in place of a log.
 func (m *topModel) follow() {
 	p := &m.pane
 	if p.what == "" {
 		p.what = paneLog
 	}
-	of := p.what + " of " + m.selected
+	what, of := p.what, p.what+" of "+m.selected
+	if what == paneLog && m.isSupervisor(m.selected) {
+		what, of = paneEvents, paneEvents+" of "+m.selected+": a supervisor has no log"
+	}
 	if of == p.of || m.selected == "" {
 		return
 	}
@@ -65,7 +69,7 @@ func (m *topModel) follow() {
 	ctx, p.cancel = context.WithCancel(m.ctx)
 	fresh := make(chan string, 2*paneLines)
 	go m.pour(ctx, p.generation, fresh)
-	if p.what == paneEvents {
+	if what == paneEvents {
 		go m.followEvents(ctx, m.selected, fresh)
 	} else {
 		go m.followLog(ctx, m.selected, fresh)
