@@ -12,6 +12,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
@@ -42,20 +43,21 @@ func used(st *bhnodev1.GetStatusResponse, tree *bhnodev1.TreeNode, looks int) *b
 // topRig is a full screen that a test types on.
 type topRig struct {
 	*topModel
-	t    *testing.T
-	fake *fakeNode
-	now  atomic.Pointer[time.Time] // followers of the pane look at it too
+	t      *testing.T
+	fake   *fakeNode
+	server *grpc.Server              // which it answers through
+	now    atomic.Pointer[time.Time] // followers of the pane look at it too
 }
 
 func newTopRig(t *testing.T, width, height int, look screen) *topRig {
 	t.Helper()
 	fake := troubled()
-	socket, _ := serve(t, fake)
+	socket, server := serve(t, fake)
 	node, err := client.Dial(client.Options{Socket: socket})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &topRig{t: t, fake: fake}
+	r := &topRig{t: t, fake: fake, server: server}
 	r.now.Store(&noon)
 	look.size = func() (int, int) { return width, height }
 	a := &app{out: &look, stdio: stdio{now: func() time.Time { return *r.now.Load() }}}
@@ -120,7 +122,7 @@ func TestTopScreens(t *testing.T) {
 		{"by-cpu", 120, 24, screen{tty: true, utf8: true}, func(r *topRig) { r.press("s") }},
 		{"filter", 80, 24, screen{tty: true, utf8: true}, func(r *topRig) { r.press("/", "b", "a", "c") }},
 		{"away", 80, 24, screen{tty: true, utf8: true}, func(r *topRig) {
-			r.Update(topAway{"connection refused"})
+			r.Update(topAway{"the node did not answer"})
 			r.now.Store(new(r.now.Load().Add(7 * time.Second)))
 		}},
 	} {
@@ -254,6 +256,24 @@ func TestTopGoesOnWhenTheNodeWasAway(t *testing.T) {
 	r.await("news", func() bool { return r.at != nil })
 	r.await("it is away", func() bool { return r.away != "" })
 	r.await("it is back", func() bool { return r.away == "" })
+}
+
+func TestTopSaysThatTheNodeIsGone(t *testing.T) {
+	r := newTopRig(t, 80, 24, screen{tty: true, utf8: true})
+	r.hear(1)
+	r.interval = time.Millisecond
+	r.server.Stop()
+	go r.watch()
+	r.await("it is away", func() bool { return r.away != "" })
+	r.now.Store(new(r.now.Load().Add(7 * time.Second)))
+	if got, want := r.draw()[1], "not heard for 7s: the node is gone; connecting again until it is there"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	r.press("r")
+	r.await("there is no answer", func() bool { return r.question.err != nil })
+	if screen := strings.Join(r.draw(), "\n"); !strings.Contains(screen, "\nrestart identity: the node is gone\n") {
+		t.Errorf("the screen:\n%s", screen)
+	}
 }
 
 func TestTopTellsWhatIsBadFirst(t *testing.T) {

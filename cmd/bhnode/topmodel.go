@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,8 +110,8 @@ func (m *topModel) watch() {
 				return nil
 			})
 		}
-		why := "it has ended"
-		if err != nil {
+		why := topGone + "; connecting again until it is there"
+		if err != nil && !nodeGone(err) {
 			why = rpcMessage(err)
 		}
 		if !m.tell(topAway{why}) {
@@ -121,6 +122,19 @@ func (m *topModel) watch() {
 		case <-m.ctx.Done():
 		}
 	}
+}
+
+// topGone is said where nobody listens any more.
+const topGone = "the node is gone"
+
+func nodeGone(err error) bool { return errors.Is(err, errWentAway) || client.IsNoNode(err) }
+
+// topError is what a call ended with, for the screen.
+func topError(err error) string {
+	if nodeGone(err) {
+		return topGone
+	}
+	return safeText(rpcMessage(err))
 }
 
 // Update implements tea.Model.
@@ -320,7 +334,7 @@ func (m *topModel) answer(key string) tea.Cmd {
 	go func() {
 		_, err := op.call(m.ctx, m.node, &op)
 		if err != nil {
-			m.tell(topDone{what + " failed: " + rpcMessage(err)})
+			m.tell(topDone{what + " failed: " + topError(err)})
 			return
 		}
 		m.tell(topDone{what + ": done"})

@@ -14,7 +14,7 @@ func (m *topModel) asked(most int) []string {
 	what := q.op.verb + " " + safeText(q.op.names[0])
 	switch {
 	case q.err != nil:
-		return []string{m.app.out.paint(styleBad, what+": "+safeText(rpcMessage(q.err))), m.dim("any key goes back")}
+		return []string{m.app.out.paint(styleBad, what+": "+topError(q.err)), m.dim("any key goes back")}
 	case !q.told:
 		return []string{what + "? asking who is touched"}
 	}

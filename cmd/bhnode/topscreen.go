@@ -42,7 +42,7 @@ func (m *topModel) draw() []string {
 	if m.at == nil {
 		lines := []string{"asking the node"}
 		if m.away != "" {
-			lines[0] = "the node does not answer: " + safeText(m.away)
+			lines[0] = "not heard yet: " + safeText(m.away)
 		}
 		return append(lines, m.dim("q quit"))
 	}
