@@ -47,7 +47,7 @@ func logToJSON(e *bhnodev1.LogEntry) logJSON {
 	return out
 }
 
-// logPrinter writes lines of services for people: TIME service│ text.
+// logPrinter writes lines of services for people: TIME service │ text.
 type logPrinter struct {
 	screen *screen
 	now    func() time.Time
@@ -77,7 +77,7 @@ func (p *logPrinter) line(e *bhnodev1.LogEntry) string {
 	var out strings.Builder
 	out.WriteString(p.screen.paint(styleDim, clock(p.now(), e.GetTime().AsTime(), "15:04:05.000")))
 	out.WriteByte(' ')
-	bar := strings.Repeat(" ", p.width-len(name)) + p.screen.pick("│", "|")
+	bar := strings.Repeat(" ", p.width-len(name)+1) + p.screen.pick("│", "|")
 	out.WriteString(p.screen.paint(serviceStyle(e.GetService()), name+bar))
 	out.WriteByte(' ')
 	if level := e.GetLevel(); level != "" {

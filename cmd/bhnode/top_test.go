@@ -133,7 +133,7 @@ func TestTopScreens(t *testing.T) {
 			if tc.do != nil {
 				tc.do(r)
 			}
-			r.pane.lines = []string{"12:02:08.000 identity│ one", "12:02:09.000 identity│ two"}
+			r.pane.lines = []string{"12:02:08.000 identity │ one", "12:02:09.000 identity │ two"}
 			lines := r.draw()
 			if len(lines) != tc.height {
 				t.Errorf("%d lines, want %d", len(lines), tc.height)
