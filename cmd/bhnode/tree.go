@@ -167,7 +167,7 @@ func (t *treeTable) add(n *bhnodev1.TreeNode, stem, below string) {
 	}
 	t.rows = append(t.rows, []cell{
 		plain(stem + n.GetName()), t.screen.state(n.GetState()), t.screen.health(n.GetHealth()),
-		plain(pid), plain(up), plain(actor), plain(strings.Join(note, "  ")),
+		plain(pid), plain(up), plain(actor), plain(strings.Join(note, t.screen.pick(" · ", " | "))),
 	})
 	for i, child := range n.GetChildren() {
 		if i < len(n.GetChildren())-1 {
