@@ -13,6 +13,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
@@ -273,6 +275,9 @@ func TestTopSaysThatTheNodeIsGone(t *testing.T) {
 	r.await("there is no answer", func() bool { return r.question.err != nil })
 	if screen := strings.Join(r.draw(), "\n"); !strings.Contains(screen, "\nrestart identity: the node is gone\n") {
 		t.Errorf("the screen:\n%s", screen)
+	}
+	if err := status.Error(codes.Unavailable, "the node is stopping"); topError(err) != "the node is stopping" {
+		t.Errorf("what a node says became %q", topError(err))
 	}
 }
 

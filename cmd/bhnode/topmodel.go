@@ -127,7 +127,13 @@ func (m *topModel) watch() {
 // topGone is said where nobody listens any more.
 const topGone = "the node is gone"
 
-func nodeGone(err error) bool { return errors.Is(err, errWentAway) || client.IsNoNode(err) }
+// nodeGone tells whether nobody answered: a node that stops or is silent says so itself.
+func nodeGone(err error) bool {
+	if errors.Is(err, errWentAway) {
+		return true
+	}
+	return client.IsNoNode(err) && !strings.HasPrefix(rpcMessage(err), "the node ")
+}
 
 // topError is what a call ended with, for the screen.
 func topError(err error) string {
