@@ -80,11 +80,12 @@ func newSignalCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "signal NAME SIGNAL",
 		Short: "Sends a signal to the main process of a service",
-		Long: `Sends a signal to the main process of a service. Ending by it is a crash like
-any other: to stop a service there is "bhnode stop".`,
-		Example: `  bhnode signal ledger HUP
-  bhnode signal ledger SIGUSR1
-  bhnode signal ledger 10`,
+		Long: `Sends a signal to the main process of a service. A program that does not know
+what to do at it ends by most of them, and that is a crash like any other: to
+stop a service there is "bhnode stop".`,
+		Example: `  bhnode signal app HUP      # for services that reload on it
+  bhnode signal app SIGUSR1  # for services that open their logs anew on it
+  bhnode signal app 18       # by its number: SIGCONT, which ends nobody`,
 		Args: cobra.ExactArgs(2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 1 {
