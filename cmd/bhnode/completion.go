@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/blackhole/bhnode/configs"
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
@@ -47,6 +48,22 @@ running node, or else from the configuration.`,
 			}
 			return usageError("it is bash, zsh or fish", "unknown shell %q", args[0])
 		},
+	}
+}
+
+// completes tells whether a shell asks what can come next.
+func completes(args []string) bool {
+	return len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
+}
+
+// plainFlags takes the quotes out of what flags say: the help names a flag's value by what
+// stands in them, a shell shows them as they are.
+func plainFlags(cmd *cobra.Command) {
+	for _, flags := range []*pflag.FlagSet{cmd.PersistentFlags(), cmd.Flags()} {
+		flags.VisitAll(func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) })
+	}
+	for _, sub := range cmd.Commands() {
+		plainFlags(sub)
 	}
 }
 

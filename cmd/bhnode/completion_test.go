@@ -2,8 +2,11 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 func TestCompletion(t *testing.T) {
@@ -53,6 +56,25 @@ func TestCompletionWithoutANodeReadsTheConfiguration(t *testing.T) {
 	w.env["BHNODE_CONFIG"] = "testdata/none.yaml"
 	if got := offered(w.exec(t, completing("logs |")...).out); got != "" {
 		t.Errorf("offered %q", got)
+	}
+}
+
+func TestNoBackticksAreShown(t *testing.T) {
+	var check func(cmd *cobra.Command, path []string)
+	check = func(cmd *cobra.Command, path []string) {
+		for _, args := range [][]string{slices.Concat([]string{"__complete"}, path, []string{"--"}), append(slices.Clone(path), "--help")} {
+			if got := (world{}).exec(t, args...); strings.Contains(got.out, "`") || !strings.Contains(got.out, "--") {
+				t.Errorf("%v prints\n%s", args, got.out)
+			}
+		}
+		for _, sub := range cmd.Commands() {
+			check(sub, append(slices.Clone(path), sub.Name()))
+		}
+	}
+	check(newRootCommand(newApp(stdio{getenv: func(string) (string, bool) { return "", false }})), nil)
+	got := world{}.exec(t, "__complete", "logs", "--tail")
+	if want := "--tail\tonly the last N lines (default: all, with -f the last 10)\n"; !strings.HasPrefix(got.out, want) {
+		t.Errorf("got %q, want %q", got.out, want)
 	}
 }
 

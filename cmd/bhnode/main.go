@@ -37,5 +37,8 @@ func run(ctx context.Context, args []string, std stdio) int {
 	root.SetIn(std.stdin)
 	root.SetOut(std.stdout)
 	root.SetErr(std.stderr)
+	if completes(args) {
+		plainFlags(root)
+	}
 	return a.report(root.ExecuteContext(ctx))
 }
