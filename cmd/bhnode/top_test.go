@@ -196,6 +196,9 @@ func TestTopShowsTheEventsOfASupervisorInPlaceOfItsLog(t *testing.T) {
 	r := newTopRig(t, 80, 24, screen{tty: true, utf8: true})
 	r.hear(1)
 	r.press("down")
+	if lines := r.draw(); lines[len(lines)-7] != "nothing yet" {
+		t.Errorf("an empty pane shows\n%s", strings.Join(lines, "\n"))
+	}
 	r.await("the events", func() bool { return len(r.pane.lines) == len(r.fake.events) })
 	if req, ok := r.fake.last().(*bhnodev1.StreamEventsRequest); !ok || !slices.Equal(req.GetNames(), []string{"data"}) {
 		t.Errorf("it asked %v", r.fake.last())
@@ -210,8 +213,10 @@ func TestTopShowsTheEventsOfASupervisorInPlaceOfItsLog(t *testing.T) {
 }
 
 func TestTopAsksBeforeItTouchesAnything(t *testing.T) {
-	r := newTopRig(t, 80, 24, screen{tty: true, utf8: true})
+	r := newTopRig(t, 80, 11, screen{tty: true, utf8: true})
 	r.hear(1)
+	rows := func() string { return strings.Join(r.draw()[2:6], "\n") }
+	before := rows()
 	dry := func() (last *bhnodev1.RestartServicesRequest, ok bool) {
 		r.fake.mu.Lock()
 		defer r.fake.mu.Unlock()
@@ -239,6 +244,9 @@ func TestTopAsksBeforeItTouchesAnything(t *testing.T) {
 		}
 	}
 	r.press("n")
+	if got := rows(); got != before {
+		t.Errorf("the table has moved:\n%s\nit was\n%s", got, before)
+	}
 	if req, ok := dry(); r.question != nil || ok && !req.GetDryRun() {
 		t.Errorf("no was taken for a yes: %v", r.fake.last())
 	}

@@ -48,6 +48,7 @@ type topQuestion struct {
 	told          bool       // the node was heard
 	stops, starts [][]string // who is touched
 	err           error
+	first         int // the row at the top of the table before it took its room
 }
 
 // What the goroutines tell.
@@ -312,7 +313,7 @@ func (m *topModel) command(key string) tea.Cmd {
 	}
 	op.names, op.dryRun = []string{m.selected}, true
 	m.questions++
-	q := topQuestion{number: m.questions, op: op}
+	q := topQuestion{number: m.questions, op: op, first: m.first}
 	m.question = &q
 	go m.foretell(q)
 	return nil
@@ -329,7 +330,7 @@ func (m *topModel) foretell(q topQuestion) {
 // answer takes the answer to a question.
 func (m *topModel) answer(key string) tea.Cmd {
 	q := m.question
-	m.question = nil
+	m.question, m.first = nil, q.first
 	if key != "y" && key != "Y" || !q.told || q.err != nil {
 		return nil
 	}

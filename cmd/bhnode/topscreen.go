@@ -112,6 +112,9 @@ func (m *topModel) below(v *topView) []string {
 	if lines == nil {
 		lines = m.pane.lines[max(0, len(m.pane.lines)-room):]
 	}
+	if len(lines) == 0 && m.pane.of != "" {
+		lines = []string{m.dim("nothing yet")}[:min(room, 1)]
+	}
 	out := make([]string, 0, room)
 	for _, line := range lines[:min(len(lines), room)] {
 		out = append(out, v.fit(line))
