@@ -40,6 +40,7 @@ type daemon struct {
 	log     zerolog.Logger
 
 	will       *will // of the bhnode in whose place it was put; nil: there was none
+	detached   bool  // runs in the background
 	successors chan successor
 	reloads    *reloads
 	listener   *net.UnixListener

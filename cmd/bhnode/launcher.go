@@ -35,6 +35,9 @@ func newLauncher(getenv func(string) (string, bool)) *launcher {
 	return &launcher{pipe: os.NewFile(uintptr(fd), "launcher")}
 }
 
+// waits tells whether there is one, and it was not told yet.
+func (l *launcher) waits() bool { return l.pipe != nil }
+
 // ready lets the launcher go: the node has come up.
 func (l *launcher) ready() { l.tell("ready") }
 
@@ -55,7 +58,8 @@ func (l *launcher) tell(word string) {
 }
 
 // startDetached starts a node in the background and returns once it has come up.
-// What it says until then is shown, later it goes to its log directory.
+// What it says until then is shown and goes to a file in its log directory; what the
+// services say later is in their logs only.
 func (a *app) startDetached(ctx context.Context, configFlag string) error {
 	src, cfg, err := a.load(nil)
 	if err != nil {
@@ -93,7 +97,7 @@ func (a *app) startDetached(ctx context.Context, configFlag string) error {
 	return cmd.Process.Release()
 }
 
-// detachedOutput opens the file that takes what bhnode itself prints.
+// detachedOutput opens the file that takes what bhnode prints of its start.
 func detachedOutput(dir string) (*os.File, string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, "", err

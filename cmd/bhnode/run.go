@@ -85,6 +85,7 @@ func (a *app) serve(ctx context.Context, tell *launcher) error {
 		return err
 	}
 	d.settle = settle
+	d.detached = tell.waits() || w != nil && w.Detached
 	serving, stopServing := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {

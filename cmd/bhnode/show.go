@@ -25,7 +25,8 @@ const (
 )
 
 // show is what `run` prints: how the start goes, then what the services say and
-// what happens to them. It has a goroutine of its own, so that a terminal that
+// what happens to them. In the background it is the start only: the rest is in the logs
+// and in the journal, which have their bounds. It has a goroutine of its own, so that a terminal that
 // takes nothing holds up nothing but itself.
 type show struct {
 	d      *daemon
@@ -42,6 +43,7 @@ type show struct {
 	timing   timing
 	starting bool
 	halting  bool
+	hushed   bool // shows no more of services
 	reminded time.Time
 	missing  time.Time // when was told what is not shown
 }
@@ -52,6 +54,7 @@ func newShow(d *daemon) *show {
 		tell: make(chan func(), 8), quit: make(chan struct{}), over: make(chan struct{}),
 		lines: newLogPrinter(d.app.out, d.app.now), facts: eventPrinter{screen: d.app.err, clock: d.app.now},
 		live: block{screen: d.app.err}, timing: newTiming(d.cfg), starting: true,
+		hushed: d.detached && d.will != nil, // nobody waits for the start of an heir
 	}
 	for i := range d.cfg.Services {
 		if d.cfg.Services[i].Enabled {
@@ -71,7 +74,7 @@ func newShow(d *daemon) *show {
 	if err != nil {
 		d.log.Warn().Err(err).Msg("events cannot be shown")
 	}
-	if s.wantsLines() {
+	if s.wantsLines() && !s.hushed {
 		if _, err := d.node.FollowLogs(context.Background(), s.names, s.logs); err != nil {
 			d.log.Warn().Err(err).Msg("service lines cannot be shown")
 		}
@@ -171,6 +174,9 @@ func (s *show) see(batch []journal.Record) {
 // tells says whether an event is printed: what goes wrong always; what goes well
 // unless the live lines show it.
 func (s *show) tells(kind string) bool {
+	if s.hushed {
+		return false
+	}
 	switch kind {
 	case supervision.ServiceExited, supervision.ServiceFailed, supervision.ServiceUnhealthy, supervision.ServiceStuck,
 		supervision.ServiceBackoff, supervision.SupervisorRestarting, supervision.SupervisorGaveUp, supervision.SupervisorEscalated,
@@ -186,6 +192,9 @@ func (s *show) tells(kind string) bool {
 
 // print prints lines of services.
 func (s *show) print(batch []logstore.Entry) {
+	if s.hushed {
+		return
+	}
 	s.live.erase()
 	var out strings.Builder
 	for _, e := range batch {
@@ -200,7 +209,7 @@ func (s *show) print(batch []logstore.Entry) {
 
 // tellMissing says how many lines were not shown since that was last said.
 func (s *show) tellMissing() {
-	if lost := s.logs.Lost(); lost > 0 {
+	if lost := s.logs.Lost(); lost > 0 && !s.hushed {
 		s.d.app.out.printf("%s\n", s.d.app.out.paint(styleWorking, fmt.Sprintf("%s not shown; the log has them", plural(lost, "line"))))
 	}
 }
@@ -209,6 +218,7 @@ func (s *show) tellMissing() {
 func (s *show) draw() {
 	tty := s.d.app.err.tty
 	switch {
+	case s.hushed:
 	case s.halting:
 		waiting := s.timing.stopping(s.d.app.now())
 		if len(waiting) == 0 {
@@ -275,6 +285,10 @@ func (s *show) started(summary string) {
 	s.live.erase()
 	s.starting = false
 	s.d.app.err.printf("%s\n", summary)
+	if s.d.detached {
+		s.hushed = true
+		s.d.node.UnfollowLogs(s.names, s.logs)
+	}
 }
 
 // stopping says that a stop has begun.

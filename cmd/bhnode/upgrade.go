@@ -180,6 +180,7 @@ func heirEnvironment() []string {
 
 // become puts another bhnode in our place. It returns if that could not be done.
 func (d *daemon) become(s successor, signals chan os.Signal) {
+	s.will.Detached = d.detached
 	d.log.Info().Str("binary", s.binary).Str("for", s.will.Notice).Msg("this bhnode becomes another one")
 	exec := func(keep ...int) error {
 		argv := append([]string{s.binary}, os.Args[1:]...)

@@ -20,6 +20,8 @@ type will struct {
 	Config string `json:"config,omitempty"` // the file of the snapshot to go on with; "": where configurations are looked for
 	Final  bool   `json:"final,omitempty"`  // there is no way back
 	Why    string `json:"why,omitempty"`    // what ran before comes back
+
+	Detached bool `json:"detached,omitempty"` // nobody reads what is printed
 }
 
 // readWill takes the will out of the environment; nil: nobody was here before.
@@ -75,7 +77,7 @@ func (w *will) goBackAtOnce(history configs.History, why error) error {
 	if !ok || w.Final {
 		return why
 	}
-	back := will{Notice: supervision.NodeReloading, Cause: w.Cause, Config: history.Path(last.Number), Final: true, Why: oneLine(why)}
+	back := will{Notice: supervision.NodeReloading, Cause: w.Cause, Config: history.Path(last.Number), Final: true, Why: oneLine(why), Detached: w.Detached}
 	return syscall.Exec(ownBinary(), os.Args, back.environment()) //nolint:gosec // ourselves
 }
 

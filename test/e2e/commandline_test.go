@@ -36,6 +36,42 @@ services:
 	daemon.awaitEnd()
 }
 
+// What services print has bounds in their logs; a second place for it would have none.
+func TestRunDetachedPrintsItsStartOnly(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, `
+services:
+  early: {command: [@self, print=before, wait=300ms, notify=READY=1], health_check: {type: notify}}
+  loud: {command: [sh, -c, "while sleep 0.02; do i=$((i+1)); echo later $i; done"], depends_on: [early]}
+`)
+	n.detached()
+	if _, stderr, code := n.cli("run", "--detach"); code != 0 {
+		t.Fatalf("run --detach exits with %d and says %q", code, stderr)
+	}
+	n.do("restart", "--only", "early")
+	n.awaitLine("loud", "later 30")
+	start := n.read("logs/bhnode.out")
+	for _, text := range []string{"Starting 2 services", "before", "All 2 services healthy"} {
+		if !strings.Contains(start, text) {
+			t.Errorf("bhnode.out does not say %q:\n%s", text, start)
+		}
+	}
+	_, later, _ := strings.Cut(start, "All 2 services healthy")
+	if _, later, _ = strings.Cut(later, "\n"); later != "" {
+		t.Errorf("after the start bhnode.out says %q", later)
+	}
+	n.do("upgrade", "--binary", binary)
+	n.do("restart", "--only", "early")
+	n.awaitLine("loud", "later 60")
+	_, heir, ok := strings.Cut(n.read("logs/bhnode.out"), "Going on with 2 services")
+	if !ok || strings.Contains(heir, "later") || strings.Contains(heir, "restart") {
+		t.Errorf("after the upgrade bhnode.out says %q", heir)
+	}
+	daemon := n.watchDaemon()
+	n.do("shutdown")
+	daemon.awaitEnd()
+}
+
 func TestRunDetachedThatFailsSaysWhy(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, `services: {bad: {command: [@self, complain=the disk is gone, exit=1], health_check: {type: notify}, restart: {max_restarts: 0}}}`)
