@@ -30,7 +30,7 @@ type fakeNode struct {
 	dropped uint64
 	events  []*bhnodev1.Event
 	fail    error                       // of every command
-	act     func(context.Context) error // during start, stop, restart
+	act     func(context.Context) error // during start, stop, restart that are no dry run
 	stop    func()                      // on shutdown
 
 	watchOnce bool // a watch ends after one snapshot
@@ -119,6 +119,9 @@ func (n *fakeNode) GetTree(context.Context, *bhnodev1.GetTreeRequest) (*bhnodev1
 
 func (n *fakeNode) do(ctx context.Context, req proto.Message) error {
 	n.note(req)
+	if dry, ok := req.(interface{ GetDryRun() bool }); ok && dry.GetDryRun() {
+		return n.fail
+	}
 	if n.act != nil {
 		return n.act(ctx)
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
@@ -162,9 +164,16 @@ type consequenceJSON struct {
 	Start [][]string `json:"start"`
 }
 
+// consequence asks the node what it would bring about.
+func (op *operation) consequence(ctx context.Context, node *client.Client) (*bhnodev1.Consequence, error) {
+	dry := *op
+	dry.dryRun = true
+	return query(ctx, func(ctx context.Context) (*bhnodev1.Consequence, error) { return op.call(ctx, node, &dry) })
+}
+
 // foretell says what a command would bring about.
 func (a *app) foretell(ctx context.Context, node *client.Client, op *operation) error {
-	what, err := query(ctx, func(ctx context.Context) (*bhnodev1.Consequence, error) { return op.call(ctx, node, op) })
+	what, err := op.consequence(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -187,8 +196,8 @@ func namesIn(waves []*bhnodev1.Wave) [][]string {
 
 // carryOut asks the node, waits, and tells what became of the services.
 func (a *app) carryOut(ctx context.Context, node *client.Client, op *operation) error {
-	before, err := getStatus(ctx, node)
-	if err != nil {
+	plan, err := op.consequence(ctx, node)
+	if err != nil && status.Code(err) != codes.FailedPrecondition { // that it cannot be done now the command says itself
 		return waitError(ctx, op, err)
 	}
 	done := a.progress(ctx, node, op.noWait)
@@ -201,7 +210,7 @@ func (a *app) carryOut(ctx context.Context, node *client.Client, op *operation) 
 	if err != nil {
 		return err
 	}
-	return a.touched(op, before, after)
+	return a.touched(op, plan, after)
 }
 
 // waitError tells an end of the waiting from an end of the work.
@@ -217,17 +226,13 @@ func waitError(ctx context.Context, op *operation, err error) error {
 	return err
 }
 
-// touched prints the services that were named, and those that went with them.
-func (a *app) touched(op *operation, before, after *bhnodev1.GetStatusResponse) error {
-	was := map[string]*bhnodev1.Service{}
-	for _, s := range before.GetServices() {
-		was[s.GetName()] = s
-	}
+// touched prints the services that were named, and those that went with them by plan:
+// what else has changed meanwhile was not its doing.
+func (a *app) touched(op *operation, plan *bhnodev1.Consequence, after *bhnodev1.GetStatusResponse) error {
+	names := slices.Concat(slices.Concat(namesIn(plan.GetStops())...), slices.Concat(namesIn(plan.GetStarts())...), op.names)
 	var hit []*bhnodev1.Service
 	for _, s := range after.GetServices() {
-		old := was[s.GetName()]
-		changed := old.GetState() != s.GetState() || old.GetIncarnation() != s.GetIncarnation()
-		if changed || op.all && s.GetWanted() || slices.Contains(op.names, s.GetName()) {
+		if op.all && s.GetWanted() || slices.Contains(names, s.GetName()) {
 			hit = append(hit, s)
 		}
 	}

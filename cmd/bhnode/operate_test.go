@@ -64,19 +64,23 @@ func TestRequests(t *testing.T) {
 func TestWhatWentAlongIsNamed(t *testing.T) {
 	node := troubled()
 	node.act = func(context.Context) error {
-		node.set("storage", bhnodev1.ServiceState_SERVICE_STATE_STOPPED, down)
+		node.set("storage", bhnodev1.ServiceState_SERVICE_STATE_STARTING, down)
 		node.set("ledger", bhnodev1.ServiceState_SERVICE_STATE_STOPPED, down)
+		node.set("identity", bhnodev1.ServiceState_SERVICE_STATE_UNHEALTHY, down) // meanwhile, by itself
 		return nil
 	}
 	socket, _ := serve(t, node)
-	got := at(socket).exec(t, "stop", "storage")
-	if want := "storage  ○ stopped\nledger   ○ stopped\n"; got.err != want || got.out != "" {
+	got := at(socket).exec(t, "restart", "storage")
+	if want := "storage  ◐ starting\nledger   ○ stopped\n"; got.err != want || got.out != "" {
 		t.Errorf("stdout %q, stderr %q, want %q", got.out, got.err, want)
 	}
-	got = at(socket).exec(t, "stop", "storage", "-o", "json")
-	services := parse(t, got.out)["services"].([]any)
-	if len(services) != 1 || services[0].(map[string]any)["state"] != "stopped" {
-		t.Errorf("got %s", got.out)
+	got = at(socket).exec(t, "restart", "wallet", "-o", "json")
+	var names []string
+	for _, s := range parse(t, got.out)["services"].([]any) {
+		names = append(names, s.(map[string]any)["name"].(string))
+	}
+	if diff := cmp.Diff([]string{"storage", "ledger", "wallet"}, names); diff != "" {
+		t.Errorf("named or touched (-want +got):\n%s", diff)
 	}
 }
 
@@ -119,7 +123,7 @@ func TestWaitingIsShownOnATerminal(t *testing.T) {
 	term.waitFor(t, "waiting for ledger backoff")
 	close(shown)
 	<-done
-	if got := term.finish(); !strings.Contains(got, "\x1b[1A\r\x1b[Jledger") {
+	if got := term.finish(); !strings.Contains(got, "\x1b[1A\r\x1b[Jstorage") {
 		t.Errorf("the line was not taken back in %q", got)
 	}
 }
