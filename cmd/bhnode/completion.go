@@ -116,11 +116,12 @@ func (a *app) names(ctx context.Context, kind nameKind) []string {
 	return names
 }
 
-// knownNames are all names a node knows.
-func knownNames(ctx context.Context, node *client.Client) []string {
+// knownNames are the supervisors a node knows, and all names.
+func knownNames(ctx context.Context, node *client.Client) (above, all []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), completionTimeout)
 	defer cancel()
-	return nodeNames(ctx, node, services|supervisors)
+	above = nodeNames(ctx, node, supervisors)
+	return above, append(nodeNames(ctx, node, services), above...)
 }
 
 func nodeNames(ctx context.Context, node *client.Client, kind nameKind) []string {

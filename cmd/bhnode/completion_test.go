@@ -11,9 +11,9 @@ import (
 
 func TestCompletion(t *testing.T) {
 	tests := []struct{ name, args, want string }{
-		{"services of the node", "status |", "identity storage ledger wallet cache migrate"},
+		{"services of the node", "status |", "identity storage ledger wallet cache migrate root data"},
 		{"one is enough", "status ledger |", ""},
-		{"those not named yet", "logs ledger storage |", "identity wallet cache migrate"},
+		{"those not named yet", "logs ledger storage |", "identity wallet cache migrate root data"},
 		{"supervisors", "pause |", "root data"},
 		{"both", "restart identity |", "storage ledger wallet cache migrate root data"},
 		{"signals", "signal ledger |", "HUP INT QUIT USR1 USR2 TERM KILL STOP CONT"},
@@ -47,7 +47,7 @@ func offered(out string) string {
 func TestCompletionWithoutANodeReadsTheConfiguration(t *testing.T) {
 	w := at(filepath.Join(t.TempDir(), "none"))
 	w.env["BHNODE_CONFIG"] = "testdata/two.yaml"
-	if got := offered(w.exec(t, completing("logs |")...).out); got != "cache web" {
+	if got := offered(w.exec(t, completing("signal |")...).out); got != "cache web" {
 		t.Errorf("offered %q", got)
 	}
 	if got := offered(w.exec(t, completing("start |")...).out); got != "cache web root front" {

@@ -160,14 +160,24 @@ func rpcMessage(err error) string {
 }
 
 // explain adds to a call's error what the node knows: for an unknown name the
-// nearest known one.
+// nearest known one, and whether it is the name of a supervisor.
 func (a *app) explain(ctx context.Context, node *client.Client, err error) error {
 	exit, ok := errors.AsType[*exitError](rpcError(err))
 	if !ok || exit.code != exitNoService || exit.hint != "" {
 		return rpcError(err)
 	}
 	exit.hint = `"bhnode status" lists the services`
-	if name := nearest(a.asked, knownNames(ctx, node)); name != "" {
+	supervisors, known := knownNames(ctx, node)
+	isNone := func(name string) bool { return !slices.Contains(known, name) }
+	isSupervisor := func(name string) bool { return slices.Contains(supervisors, name) }
+	if i := slices.IndexFunc(a.asked, isSupervisor); i >= 0 && !slices.ContainsFunc(a.asked, isNone) {
+		name := a.asked[i]
+		return &exitError{
+			code: exitUsage, what: name + " is a supervisor: name one of the services below it",
+			hint: fmt.Sprintf("\"bhnode status %s\" shows them", name),
+		}
+	}
+	if name := nearest(a.asked, known); name != "" {
 		exit.hint = fmt.Sprintf("did you mean %q?", name)
 	}
 	return exit

@@ -34,6 +34,8 @@ func TestExitCodes(t *testing.T) {
 		{"health of one that is held", troubled(), "health cache", exitFailed, "cache is not healthy"},
 		{"no such service", well(), "status foo", exitNoService, "error: no service \"foo\"\nhint: \"bhnode status\" lists"},
 		{"nearly a service", well(), "status storgae", exitNoService, "hint: did you mean \"storage\"?"},
+		{"a supervisor is no service", troubled(), "health data", exitUsage, "error: data is a supervisor: name one of the services below it\nhint: \"bhnode status data\""},
+		{"a supervisor and nobody", troubled(), "logs data nope", exitNoService, "error: no service \"nope\"\n"},
 		{"denied", failing(codes.PermissionDenied, "operators only"), "stop --all", exitDenied, "error: operators only"},
 		{"unauthenticated", failing(codes.Unauthenticated, "who?"), "stop --all", exitDenied, "error: who?"},
 		{"failed", failing(codes.FailedPrecondition, "ledger failed: exit 3"), "start ledger", exitFailed, "error: ledger failed: exit 3\n"},

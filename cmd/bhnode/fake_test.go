@@ -168,6 +168,9 @@ func (n *fakeNode) Shutdown(ctx context.Context, req *bhnodev1.ShutdownRequest) 
 
 func (n *fakeNode) StreamLogs(req *bhnodev1.StreamLogsRequest, out bhnodev1.Node_StreamLogsServer) error {
 	n.note(req)
+	if _, err := n.GetStatus(out.Context(), &bhnodev1.GetStatusRequest{Names: req.GetServices()}); err != nil {
+		return err
+	}
 	if err := out.Send(&bhnodev1.StreamLogsResponse{Entries: n.entries, Dropped: n.dropped}); err != nil {
 		return err
 	}

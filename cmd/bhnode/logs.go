@@ -103,16 +103,16 @@ func newLogsCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs [NAME...]",
 		Short: "Shows what services print, merged in time order",
-		Long: `Shows what services print, merged in time order. Colours are dropped and other
-control characters made visible; -o json drops nothing, --raw prints the messages
-alone, byte for byte: a terminal obeys what is in them. A line that is a JSON object
-is taken apart: its msg, or else its message, is the message, and only -o json has the
-rest as it was, in level and fields.`,
+		Long: `Shows what services print, merged in time order; of a supervisor that is what all
+below it print. Colours are dropped and other control characters made visible;
+-o json drops nothing, --raw prints the messages alone, byte for byte: a terminal obeys
+what is in them. A line that is a JSON object is taken apart: its msg, or else its
+message, is the message, and only -o json has the rest as it was, in level and fields.`,
 		Example: `  bhnode logs -f             # all services, from now on
   bhnode logs ledger -n 100  # the last hundred lines of one
   bhnode logs --since 10m --grep 'error|panic' --stream stderr
   bhnode logs -f --level warn  # of services that log JSON: warnings and worse`,
-		ValidArgsFunction: a.completeNames(0, services),
+		ValidArgsFunction: a.completeNames(0, services|supervisors),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req := &bhnodev1.StreamLogsRequest{Services: args, Follow: p.follow, Grep: grep, Stream: stream, Level: level}
 			var err error
@@ -130,6 +130,11 @@ rest as it was, in level and fields.`,
 			}
 			shown := shownLines{}
 			return a.stay(cmd.Context(), func(ctx context.Context, node *client.Client) error {
+				names, err := meant(ctx, node, args)
+				if err != nil {
+					return err
+				}
+				req.Services = names
 				return a.logs(ctx, node, req, shown, raw)
 			})
 		},
@@ -203,13 +208,18 @@ func (a *app) lineWriter(ctx context.Context, out *bufio.Writer, node *client.Cl
 	if a.json() {
 		return func(entry *bhnodev1.LogEntry) error { return printLine(out, logToJSON(entry)) }, nil
 	}
-	st, err := getStatus(ctx, node, req.GetServices()...)
-	if err != nil {
-		return nil, err
-	}
 	p := newLogPrinter(a.out, a.now)
-	for _, s := range st.GetServices() {
-		p.know(s.GetName())
+	for _, name := range req.GetServices() {
+		p.know(name)
+	}
+	if len(req.GetServices()) == 0 {
+		st, err := getStatus(ctx, node)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range st.GetServices() {
+			p.know(s.GetName())
+		}
 	}
 	return func(entry *bhnodev1.LogEntry) error {
 		_, _ = out.WriteString(p.line(entry))

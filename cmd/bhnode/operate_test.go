@@ -37,6 +37,9 @@ func TestRequests(t *testing.T) {
 		{"signal storage SIGUSR1", &bhnodev1.SignalServiceRequest{Name: "storage", Signal: 10}, "SIGUSR1 sent", ""},
 		{"signal storage 40", &bhnodev1.SignalServiceRequest{Name: "storage", Signal: 40}, "signal 40 sent", ""},
 		{"shutdown --no-wait --now", &bhnodev1.ShutdownRequest{Now: true}, "shutdown of alpha is under way\n", ""},
+		{"logs data identity", &bhnodev1.StreamLogsRequest{
+			Services: []string{"storage", "ledger", "identity"},
+		}, "", "12:02:08"},
 		{"logs", &bhnodev1.StreamLogsRequest{}, "", "12:02:08"},
 		{
 			"logs ledger storage -n 5 --since 10m --grep a.b --stream stderr", &bhnodev1.StreamLogsRequest{
@@ -66,7 +69,7 @@ func TestWhatWentAlongIsNamed(t *testing.T) {
 	node.act = func(context.Context) error {
 		node.set("storage", bhnodev1.ServiceState_SERVICE_STATE_STARTING, down)
 		node.set("ledger", bhnodev1.ServiceState_SERVICE_STATE_STOPPED, down)
-		node.set("identity", bhnodev1.ServiceState_SERVICE_STATE_UNHEALTHY, down) // meanwhile, by itself
+		node.set("identity", bhnodev1.ServiceState_SERVICE_STATE_UNHEALTHY, bhnodev1.Health_HEALTH_UNHEALTHY) // meanwhile, by itself
 		return nil
 	}
 	socket, _ := serve(t, node)

@@ -86,7 +86,7 @@ func TestWhatifRefuses(t *testing.T) {
 		{"wroker", exitNoService, `did you mean "worker"?`},
 		{"zzz", exitNoService, `"bhnode plan" lists the services`},
 		{"off", exitNoService, "no enabled service is called off"},
-		{"jobs", exitNoService, "jobs is a supervisor"},
+		{"jobs", exitUsage, "jobs is a supervisor"},
 		{"db --exit boom", exitUsage, "crash or normal"},
 		{"db --times 0", exitUsage, "between 1 and 10000"},
 		{"db --config testdata/none.yaml", exitUsage, "none.yaml"},

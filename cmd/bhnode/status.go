@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	rpcstatus "google.golang.org/grpc/status"
 
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
 	"github.com/blackhole/bhnode/proto/client"
@@ -17,11 +19,14 @@ func newStatusCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status [NAME]",
 		Short: "Shows a row a service, or all about one",
+		Long: `Shows a row a service, or all about one: what it does, what it uses and what it said
+last. Of a supervisor it shows its strategy, its restarts and its children; -o json
+lists the services below it.`,
 		Example: `  bhnode status              # a row a service
   bhnode status ledger       # all about one, with its last lines
   bhnode status -o json | jq '.services[] | select(.state != "running")'`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeNames(1, services),
+		ValidArgsFunction: a.completeNames(1, services|supervisors),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withNode(cmd.Context(), func(ctx context.Context, node *client.Client) error {
 				return a.status(ctx, node, args)
@@ -32,6 +37,11 @@ func newStatusCommand(a *app) *cobra.Command {
 
 func (a *app) status(ctx context.Context, node *client.Client, names []string) error {
 	st, err := getStatus(ctx, node, names...)
+	if len(names) == 1 && rpcstatus.Code(err) == codes.NotFound {
+		if found, failed := a.supervisorStatus(ctx, node, names[0]); found || failed != nil {
+			return failed
+		}
+	}
 	switch {
 	case err != nil:
 		return err

@@ -16,6 +16,7 @@ func TestViews(t *testing.T) {
 		{"status-storage", []string{"status", "storage"}, exitOK},
 		{"status-ledger", []string{"status", "ledger"}, exitOK},
 		{"status-cache", []string{"status", "cache"}, exitOK},
+		{"status-data", []string{"status", "data"}, exitOK},
 		{"health", []string{"health"}, exitFailed},
 		{"tree", []string{"tree"}, exitOK},
 		{"tree-actors", []string{"tree", "--actors"}, exitOK},

@@ -76,7 +76,7 @@ func unknownService(err error, name string, tree *supervision.Tree) error {
 	}
 	exit := &exitError{code: exitNoService, what: fmt.Sprintf("no enabled service is called %s", name), hint: `"bhnode plan" lists the services`}
 	if n := tree.Node(supervision.ChildID(name)); n != nil {
-		exit.what = name + " is a supervisor, not a service"
+		exit.code, exit.what = exitUsage, name+" is a supervisor: name one of the services below it"
 		return exit
 	}
 	var known []string
