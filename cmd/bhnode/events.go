@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
 	"github.com/blackhole/bhnode/proto/client"
@@ -67,12 +69,39 @@ number of the event that made it happen.`,
 			}
 			p := &eventPrinter{screen: a.out, clock: a.now}
 			return a.stay(cmd.Context(), func(ctx context.Context, node *client.Client) error {
+				if len(args) > 0 {
+					if err := heardOf(ctx, node, args[0]); err != nil {
+						return err
+					}
+				}
 				return a.events(ctx, node, req, p)
 			})
 		},
 	}
 	p.flags(cmd, "events")
 	return cmd
+}
+
+// heardOf returns an error where nobody is called so, nor ever was: a service that a reload
+// has taken away has events still.
+func heardOf(ctx context.Context, node *client.Client, name string) error {
+	last := uint32(1)
+	past, err := getEvents(ctx, node, &bhnodev1.StreamEventsRequest{Names: []string{name}, Tail: &last})
+	if err != nil || len(past) > 0 {
+		return err
+	}
+	_, unknown := getStatus(ctx, node, name)
+	if status.Code(unknown) != codes.NotFound {
+		return unknown
+	}
+	tree, err := getTree(ctx, node)
+	if err != nil {
+		return err
+	}
+	if s, _ := findSupervisor(nil, tree.GetRoot(), name); s != nil {
+		return nil
+	}
+	return unknown
 }
 
 func (a *app) events(ctx context.Context, node *client.Client, req *bhnodev1.StreamEventsRequest, p *eventPrinter) error {

@@ -14,6 +14,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	bhnodev1 "github.com/blackhole/bhnode/proto/bhnode/v1"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -36,6 +38,11 @@ func TestExitCodes(t *testing.T) {
 		{"nearly a service", well(), "status storgae", exitNoService, "hint: did you mean \"storage\"?"},
 		{"a supervisor is no service", troubled(), "health data", exitUsage, "error: data is a supervisor: name one of the services below it\nhint: \"bhnode status data\""},
 		{"a supervisor and nobody", troubled(), "logs data nope", exitNoService, "error: no service \"nope\"\n"},
+		{"events of nobody", troubled(), "events storgae", exitNoService, "error: no service \"storgae\"\nhint: did you mean \"storage\"?"},
+		{"following nobody", troubled(), "events -f nope", exitNoService, "error: no service \"nope\"\n"},
+		{"events of one without", troubled(), "events wallet", exitOK, ""},
+		{"events of a supervisor without", troubled(), "events root", exitOK, ""},
+		{"events of one that is gone", gone(), "events old", exitOK, ""},
 		{"denied", failing(codes.PermissionDenied, "operators only"), "stop --all", exitDenied, "error: operators only"},
 		{"unauthenticated", failing(codes.Unauthenticated, "who?"), "stop --all", exitDenied, "error: who?"},
 		{"failed", failing(codes.FailedPrecondition, "ledger failed: exit 3"), "start ledger", exitFailed, "error: ledger failed: exit 3\n"},
@@ -80,6 +87,13 @@ func TestExitCodes(t *testing.T) {
 func failing(code codes.Code, message string) *fakeNode {
 	n := well()
 	n.fail = status.Error(code, message)
+	return n
+}
+
+// gone is a node from which a service was taken away.
+func gone() *fakeNode {
+	n := well()
+	n.events = append(n.events, &bhnodev1.Event{Seq: 8122, Time: before(time.Second), Type: "service.stopped", Service: "old"})
 	return n
 }
 

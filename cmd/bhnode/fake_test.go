@@ -182,7 +182,11 @@ func (n *fakeNode) StreamLogs(req *bhnodev1.StreamLogsRequest, out bhnodev1.Node
 
 func (n *fakeNode) StreamEvents(req *bhnodev1.StreamEventsRequest, out bhnodev1.Node_StreamEventsServer) error {
 	n.note(req)
-	if err := out.Send(&bhnodev1.StreamEventsResponse{Events: n.events}); err != nil {
+	events := slices.Clone(n.events)
+	if names := req.GetNames(); len(names) > 0 && req.GetTail() == 1 { // the question whether there is any
+		events = slices.DeleteFunc(events, func(e *bhnodev1.Event) bool { return !slices.Contains(names, e.GetService()+e.GetSupervisor()) })
+	}
+	if err := out.Send(&bhnodev1.StreamEventsResponse{Events: events}); err != nil {
 		return err
 	}
 	if req.GetFollow() {

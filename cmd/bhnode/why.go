@@ -54,7 +54,7 @@ func (a *app) why(ctx context.Context, node *client.Client, name string) error {
 	if err != nil {
 		return err
 	}
-	events, err := allEvents(ctx, node)
+	events, err := getEvents(ctx, node, &bhnodev1.StreamEventsRequest{})
 	if err != nil {
 		return err
 	}
@@ -86,10 +86,10 @@ func (a *app) whyTitle(name string, state bhnodev1.ServiceState) string {
 	return a.out.paint(c.style, a.out.symbol(state)) + " " + a.out.paint(styleBold, safeText(name)) + "  " + stateWord(state)
 }
 
-// allEvents are the events that the node has in memory.
-func allEvents(ctx context.Context, node *client.Client) ([]*bhnodev1.Event, error) {
+// getEvents are the events that the node has in memory.
+func getEvents(ctx context.Context, node *client.Client, req *bhnodev1.StreamEventsRequest) ([]*bhnodev1.Event, error) {
 	return query(ctx, func(ctx context.Context) (all []*bhnodev1.Event, err error) {
-		stream, err := node.StreamEvents(ctx, &bhnodev1.StreamEventsRequest{})
+		stream, err := node.StreamEvents(ctx, req)
 		if err != nil {
 			return nil, err
 		}
