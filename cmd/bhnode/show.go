@@ -18,7 +18,8 @@ import (
 
 const (
 	redraw      = 100 * time.Millisecond // how often the live lines are drawn anew
-	reminder    = 5 * time.Second        // how often, without a terminal, a stop says what it waits for
+	lull        = time.Second            // after so long without an end, without a terminal, a stop says what it waits for
+	reminder    = 5 * time.Second        // and how often while it stays so
 	patience    = time.Second            // what a terminal gets to take the last lines
 	showPace    = 1 << 20                // bytes of lines a second that are shown; nobody reads more
 	missingTime = time.Second            // how often at most is told how many are not
@@ -43,8 +44,8 @@ type show struct {
 	timing   timing
 	starting bool
 	halting  bool
-	hushed   bool // shows no more of services
-	reminded time.Time
+	hushed   bool      // shows no more of services
+	remind   time.Time // when to say next what a stop waits for
 	missing  time.Time // when was told what is not shown
 }
 
@@ -108,13 +109,11 @@ func (s *show) run(past []journal.Record) {
 			s.print(batch)
 		case do := <-s.tell:
 			do()
+			tick.Reset(redraw)
 		case <-tick.C:
 			s.draw()
 			if !s.starting && !s.halting {
 				tick.Reset(time.Hour) // nothing is live
-			}
-			if s.halting {
-				tick.Reset(redraw)
 			}
 		case <-s.quit:
 			s.drain()
@@ -163,6 +162,9 @@ func (s *show) see(batch []journal.Record) {
 		if e.Type == supervision.NodeStopped {
 			s.live.erase()
 			s.d.app.err.printf("The node has stopped\n")
+		}
+		if e.Type == supervision.ServiceStopped {
+			s.remind = s.d.app.now().Add(lull)
 		}
 		if s.tells(e.Type) {
 			e.Attrs = nil // which are not printed
@@ -224,11 +226,11 @@ func (s *show) draw() {
 		if len(waiting) == 0 {
 			return
 		}
-		line := "waiting for: " + strings.Join(waiting, ", ")
+		line := "waiting for " + strings.Join(waiting, ", ")
 		if tty {
 			s.live.draw([]string{s.d.app.err.paint(styleDim, line+"  (again to kill)")})
-		} else if now := s.d.app.now(); now.Sub(s.reminded) >= reminder {
-			s.reminded = now
+		} else if now := s.d.app.now(); !now.Before(s.remind) {
+			s.remind = now.Add(reminder)
 			s.d.app.err.printf("%s\n", line)
 		}
 	case s.starting && tty:
@@ -300,7 +302,7 @@ func (s *show) stopping(sig os.Signal, again bool) {
 	s.tell <- func() {
 		s.live.erase()
 		s.starting, s.halting = false, true
-		s.reminded = s.d.app.now()
+		s.remind = s.d.app.now().Add(lull)
 		if again {
 			s.d.app.err.printf("%s again: killing what is left\n", name)
 			return

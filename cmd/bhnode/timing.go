@@ -82,18 +82,21 @@ func (t *timing) took(name string, now time.Time) string {
 	return span(s.ready.Sub(s.starting))
 }
 
-// stopping names what is ordered to stop, since when, and how long it may take.
+// stopping names what is ordered to stop, and how long that may take, or takes already.
 func (t *timing) stopping(now time.Time) (out []string) {
 	for _, name := range t.order {
 		s := t.of[name]
 		if !s.halts {
 			continue
 		}
-		limit := ""
-		if s.shutdown.Mode == supervision.Timed {
-			limit = " of " + span(s.shutdown.Grace)
+		text := "for " + span(now.Sub(s.stopping))
+		if left := s.shutdown.Grace - now.Sub(s.stopping); s.shutdown.Mode == supervision.Timed {
+			text = "SIGKILL in " + span((left + time.Second - 1).Truncate(time.Second))
+			if left <= 0 {
+				text = "SIGKILL was sent"
+			}
 		}
-		out = append(out, fmt.Sprintf("%s (%s%s)", name, span(now.Sub(s.stopping)), limit))
+		out = append(out, name+" ("+text+")")
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,6 +36,21 @@ services:
 	}
 	if got := n.of("service.stopped", "polite")[0]; got.attr("code") != "0" {
 		t.Errorf("the polite one ended as %v, want code 0", got)
+	}
+}
+
+func TestAStopSaysWhatItWaitsForAndHowLong(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, `
+services:
+  deaf: {command: [@self, ignore, notify=READY=1], health_check: {type: notify}, shutdown: {timeout: 3s}}
+  base: {command: [@self, wait=400ms, print=later]}
+`)
+	n.up()
+	n.awaitLine("base", "later") // until when nothing has been drawn for long
+	n.stop()
+	if said := n.stderr.String(); !regexp.MustCompile(`(?m)^waiting for deaf \(SIGKILL in [123]s\)$`).MatchString(said) || strings.Count(said, "waiting for") > 2 {
+		t.Errorf("it says:\n%s", said)
 	}
 }
 
