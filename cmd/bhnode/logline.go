@@ -52,10 +52,11 @@ type logPrinter struct {
 	screen *screen
 	now    func() time.Time
 	width  int
+	begun  map[string]bool // streams whose last line goes on, by service and name
 }
 
 func newLogPrinter(s *screen, now func() time.Time) *logPrinter {
-	return &logPrinter{screen: s, now: now}
+	return &logPrinter{screen: s, now: now, begun: map[string]bool{}}
 }
 
 // know makes room for the name of a service.
@@ -70,8 +71,19 @@ func serviceStyle(service string) style {
 	return serviceStyles[h.Sum32()%uint32(len(serviceStyles))]
 }
 
-// line is the text of one entry, with its newline.
+// line is the text of one entry, with its newline; "" for one that only ends a line of which
+// all was shown.
 func (p *logPrinter) line(e *bhnodev1.LogEntry) string {
+	stream := e.GetService() + " " + e.GetStream()
+	if !e.GetPartial() && len(e.GetMessage()) == 0 && p.begun[stream] {
+		delete(p.begun, stream)
+		return ""
+	}
+	if e.GetPartial() {
+		p.begun[stream] = true
+	} else {
+		delete(p.begun, stream)
+	}
 	name := safeText(e.GetService())
 	p.know(name)
 	var out strings.Builder

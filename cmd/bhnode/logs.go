@@ -29,6 +29,7 @@ type past struct {
 func (p *past) flags(cmd *cobra.Command, what string) {
 	cmd.Flags().BoolVarP(&p.follow, "follow", "f", false, "go on with what comes")
 	cmd.Flags().IntVarP(&p.tail, "tail", "n", -1, "only the last `N` "+what+" (default: all, with -f the last 10)")
+	cmd.Flags().Lookup("tail").DefValue = "0" // which is not shown
 	cmd.Flags().StringVar(&p.since, "since", "", "only from this `time` on: 10m, 14:30, 2006-01-02, RFC 3339")
 }
 

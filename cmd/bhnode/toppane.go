@@ -112,7 +112,9 @@ func (m *topModel) followLog(ctx context.Context, service string, to chan<- stri
 			for _, e := range batch.GetEntries() {
 				if shown.note(e) {
 					req.Tail, req.Since = nil, e.GetTime()
-					send(ctx, to, p.line(e))
+					if line := p.line(e); line != "" {
+						send(ctx, to, line)
+					}
 				}
 			}
 			return nil
