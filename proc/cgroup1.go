@@ -151,7 +151,7 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 		if err != nil {
 			return nil, errors.Join(err, g.remove())
 		}
-		g.leaf, g.enter, g.ranBefore, g.movedIn, g.files.open = leaf.leaf, append(g.enter, leaf.leaf), leaf.ran, leaf.ran > 0, leaf.open
+		g.leaf, g.enter, g.ranBefore, g.movedIn = leaf.leaf, append(g.enter, leaf.leaf), leaf.ran, leaf.ran > 0
 		if g.frozen = b.frozen; !g.frozen {
 			g.spares = &b.spares
 		}
@@ -259,5 +259,3 @@ func (b *groups1) bases() []string {
 	}
 	return dirs
 }
-
-func (b *groups1) close() { b.spares.close() }

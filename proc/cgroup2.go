@@ -217,5 +217,3 @@ func counters2(dir string, l Limits) Counters {
 }
 
 func (b *groups2) bases() []string { return []string{b.base} }
-
-func (*groups2) close() {}

@@ -242,7 +242,6 @@ func (h *Host) closeFiles() error {
 		for _, base := range h.backend.bases() {
 			_ = removeGroups(base) // what still runs keeps its own
 		}
-		h.backend.close()
 	}
 	for _, in := range h.intakes {
 		errs = append(errs, in.discard())

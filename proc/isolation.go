@@ -72,8 +72,6 @@ type backend interface {
 	// bases are the directories of the node's groups, that of the leaves first: who is
 	// killed there has left the others too.
 	bases() []string
-	// close gives back what is open.
-	close()
 }
 
 // Isolation tells what holds the services of this node.

@@ -50,18 +50,12 @@ type spares struct {
 	kept map[string]spare
 }
 
-// mostSpares are kept, as each takes descriptors, and a service may be over for good.
+// mostSpares are kept, as a service may be over for good.
 const mostSpares = 512
 
 type spare struct {
 	leaf string
 	ran  time.Duration // what it has used of processors so far
-	open []openFile    // files of it
-}
-
-func (s *spare) remove() error {
-	closeFiles(s.open)
-	return removeGroups(s.leaf)
 }
 
 // take returns the leaf for an incarnation, and what was used of processors in it before; a
@@ -75,7 +69,7 @@ func (s *spares) take(dir string, incarnation uint64) (spare, error) {
 		if unix.Setxattr(kept.leaf, tenant, strconv.AppendUint(nil, incarnation, 10), 0) == nil {
 			return kept, nil
 		}
-		_ = kept.remove()
+		_ = removeGroups(kept.leaf)
 	}
 	leaf, err := freshLeaf(dir, incarnation)
 	return spare{leaf: leaf}, err
@@ -100,18 +94,8 @@ func (s *spares) keep(g *group) bool {
 	if len(s.kept) == mostSpares {
 		return false
 	}
-	s.kept[filepath.Dir(g.leaf)] = spare{g.leaf, g.ran, g.files.handOver()}
+	s.kept[filepath.Dir(g.leaf)] = spare{g.leaf, g.ran}
 	return true
-}
-
-// close gives back what is open of leaves that nobody will move into.
-func (s *spares) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, kept := range s.kept {
-		closeFiles(kept.open)
-	}
-	clear(s.kept)
 }
 
 // errTrap says that a process was killed as it was born.

@@ -29,5 +29,3 @@ func (noGroups) open(string, uint64, Limits) (*group, error) { return nil, nil }
 func (noGroups) find(string, uint64, Limits) *group { return nil }
 
 func (noGroups) bases() []string { return nil }
-
-func (noGroups) close() {}

@@ -60,19 +60,11 @@ func (o *openFiles) find(dir, name string) (fd int, err error) {
 	return fd, nil
 }
 
-// handOver returns what is open, which is the caller's then.
-func (o *openFiles) handOver() []openFile {
+func (o *openFiles) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	open := o.open
-	o.open = nil
-	return open
-}
-
-func (o *openFiles) close() { closeFiles(o.handOver()) }
-
-func closeFiles(open []openFile) {
-	for _, f := range open {
+	for _, f := range o.open {
 		_ = unix.Close(f.fd)
 	}
+	o.open = nil
 }
