@@ -29,6 +29,7 @@ func newMerge(ctx context.Context, logs Logs, services []string, query func(serv
 		s := &source{entries: make(chan logstore.Entry, 64), err: make(chan error, 1)}
 		m.sources = append(m.sources, s)
 		o, q := logs.options(name), query(name)
+		q.Among = len(services)
 		aside(func() {
 			defer close(s.entries)
 			s.err <- read(ctx, o, q, s.entries)

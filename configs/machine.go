@@ -95,8 +95,8 @@ func (m machine) checkPrivate(dir string) error {
 }
 
 // distrust says why root must not rely on the file that a path leads to: others may
-// write it, or put another one in its place. It returns "" for a good file, and for
-// anybody but root.
+// write it, or anybody may put another one in its place. It returns "" for a good file,
+// and for anybody but root.
 func (m machine) distrust(path string, info fs.FileInfo) string {
 	if m.uid != 0 {
 		return ""
@@ -108,11 +108,15 @@ func (m machine) distrust(path string, info fs.FileInfo) string {
 	case owner(info) != 0:
 		return fmt.Sprintf("it belongs to uid %d (mode %04o), not to root; root does not use such a file", owner(info), mode)
 	}
-	real, err := filepath.EvalSymlinks(path)
+	named, err := filepath.Abs(path)
 	if err != nil {
-		real = path
+		return fmt.Sprintf("cannot tell where it is: %s", err)
 	}
-	return cmp.Or(distrustAbove(path), distrustAbove(real))
+	real, err := filepath.EvalSymlinks(named)
+	if err != nil {
+		real = named
+	}
+	return cmp.Or(distrustAbove(named), distrustAbove(real))
 }
 
 // distrustAbove says which directory above a path anybody may change: the sticky bit

@@ -68,11 +68,11 @@ func find(flag string, getenv func(string) string, uid int, etc string) (Source,
 	}
 	const here = "blackhole.yaml"
 	var places []string
-	passedOver := ""
+	var passedOver fs.FileInfo
 	if uid != 0 {
 		places = append(places, here)
-	} else if _, err := os.Stat(here); err == nil {
-		passedOver = here
+	} else {
+		passedOver, _ = os.Stat(here) // nil: there is none
 	}
 	if dir := getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
 		places = append(places, filepath.Join(dir, "bhnode", "blackhole.yaml"))
@@ -81,14 +81,19 @@ func find(flag string, getenv func(string) string, uid int, etc string) (Source,
 	}
 	places = append(places, filepath.Join(etc, "bhnode", "blackhole.yaml"))
 	for _, place := range places {
-		switch _, err := os.Stat(place); {
+		switch info, err := os.Stat(place); {
+		case err == nil && (passedOver == nil || os.SameFile(info, passedOver)):
+			return Source{Path: place}, nil
 		case err == nil:
-			return Source{Path: place, PassedOver: passedOver}, nil
+			return Source{Path: place, PassedOver: here}, nil
 		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
 			return Source{}, fmt.Errorf("cannot read the configuration: %w", err)
 		}
 	}
-	return Source{Embedded: true, PassedOver: passedOver}, nil
+	if passedOver != nil {
+		return Source{Embedded: true, PassedOver: here}, nil
+	}
+	return Source{Embedded: true}, nil
 }
 
 // read returns the text of a source and sets what its relative paths start from.

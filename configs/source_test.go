@@ -53,6 +53,9 @@ func TestFindLooksInOrder(t *testing.T) {
 	expect("root does not look in the working directory", "", 0, Source{Path: inXDG, PassedOver: "blackhole.yaml"})
 	delete(env, "XDG_CONFIG_HOME")
 	expect("home", "", 0, Source{Path: inHome, PassedOver: "blackhole.yaml"})
+	t.Chdir(filepath.Dir(inHome))
+	expect("home, from there", "", 0, Source{Path: inHome})
+	t.Chdir(dir)
 	delete(env, "HOME")
 	expect("etc", "", 0, Source{Path: inEtc, PassedOver: "blackhole.yaml"})
 	if err := os.Remove(inEtc); err != nil {

@@ -112,8 +112,8 @@ func (g *group) sprung(pid int) bool {
 	if _, err := unix.Readlink(procPath(pid, "exe"), program[:]); !errors.Is(err, unix.ENOENT) {
 		return false // it has one, so it lives
 	}
-	if st, err := readStat(pid); err != nil || st.threads > 1 {
-		return false // its main thread has ended, but others live
+	if st, err := readStat(pid); err != nil || st.threads > 1 || st.comm != ownName() {
+		return false // its main thread has ended, but others live; or it has been another program
 	}
 	err := error(unix.EINTR)
 	for errors.Is(err, unix.EINTR) {
@@ -125,6 +125,15 @@ func (g *group) sprung(pid int) bool {
 	_, err = syscall.Wait4(pid, nil, 0, nil)
 	return err == nil
 }
+
+// ownName is what a child of ours is called until it becomes another program.
+var ownName = sync.OnceValue(func() string {
+	st, err := readStat(os.Getpid())
+	if err != nil {
+		return ""
+	}
+	return st.comm
+})
 
 // renew puts a fresh leaf in the place of one that is a trap.
 func (g *group) renew(incarnation uint64) error {

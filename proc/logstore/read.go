@@ -16,6 +16,7 @@ type Query struct {
 	Stream string // "": both
 	Grep   *regexp.Regexp
 	Level  string // only entries of this level and above, see Levels; "": all
+	Among  int    // reads at a time, which share the memory for a tail; 0: it is the only one
 }
 
 // Match reports whether e, which is parsed, is wanted; Tail does not matter to it. Grep
@@ -44,7 +45,7 @@ func Read(ctx context.Context, o Options, q Query, yield func(Entry) bool) error
 	if o.Raw && q.Stream != "" {
 		return ErrNoStreams
 	}
-	r := reader{o: o, q: q, files: chain{o: o, since: q.Since}, room: roomForTail}
+	r := reader{o: o, q: q, files: chain{o: o, since: q.Since}, room: roomForTail / max(q.Among, 1)}
 	defer r.files.close()
 	var err error
 	if q.Tail != nil {
