@@ -304,6 +304,7 @@ func (s *show) stopping(sig os.Signal, again bool) {
 		s.starting, s.halting = false, true
 		s.remind = s.d.app.now().Add(lull)
 		if again {
+			s.timing.killing = true
 			s.d.app.err.printf("%s again: killing what is left\n", name)
 			return
 		}

@@ -17,6 +17,8 @@ type timing struct {
 	last  time.Time // the last service became healthy
 	of    map[string]*times
 	order []string
+	// killing: a second signal has had all killed at once.
+	killing bool
 }
 
 // times are the last start and stop of one service.
@@ -90,11 +92,12 @@ func (t *timing) stopping(now time.Time) (out []string) {
 			continue
 		}
 		text := "for " + span(now.Sub(s.stopping))
-		if left := s.shutdown.Grace - now.Sub(s.stopping); s.shutdown.Mode == supervision.Timed {
+		left := s.shutdown.Grace - now.Sub(s.stopping)
+		switch timed := s.shutdown.Mode == supervision.Timed; {
+		case t.killing, timed && left <= 0:
+			text = "SIGKILL was sent"
+		case timed:
 			text = "SIGKILL in " + span((left + time.Second - 1).Truncate(time.Second))
-			if left <= 0 {
-				text = "SIGKILL was sent"
-			}
 		}
 		out = append(out, name+" ("+text+")")
 	}

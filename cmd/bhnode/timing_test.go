@@ -31,4 +31,8 @@ func TestWhatAStopWaitsFor(t *testing.T) {
 			t.Errorf("after %v (-want +got):\n%s", after, diff)
 		}
 	}
+	stops.killing = true
+	if diff := cmp.Diff([]string{"deaf (SIGKILL was sent)", "patient (SIGKILL was sent)"}, stops.stopping(noon)); diff != "" {
+		t.Errorf("after a second signal (-want +got):\n%s", diff)
+	}
 }
