@@ -107,9 +107,9 @@ func (l *latest) add(e logstore.Entry) error {
 		return nil
 	}
 	l.entries = append(l.entries, e)
-	l.bytes += sizeOf(&e)
+	l.bytes += e.InMemory()
 	if len(l.entries) > l.want {
-		l.bytes -= sizeOf(&l.entries[0])
+		l.bytes -= l.entries[0].InMemory()
 		l.entries[0] = logstore.Entry{}
 		l.entries = l.entries[1:]
 	}
@@ -118,6 +118,3 @@ func (l *latest) add(e logstore.Entry) error {
 	}
 	return nil
 }
-
-// sizeOf is about what an entry takes in memory.
-func sizeOf(e *logstore.Entry) int { return 256 + len(e.Line) + len(e.Message) + len(e.Fields) }

@@ -5,6 +5,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/blackhole/bhnode/supervision"
 )
 
 func lookupIn(env map[string]string) func(string) (string, bool) {
@@ -137,8 +139,8 @@ func TestDurations(t *testing.T) {
 		"0": "0s", "1d": "24h", "1.5d": "36h", "2d3h": "51h", "90s": "1m30s", "1h": "1h", "250ms": "250ms", "1h0m5s": "1h0m5s",
 	} {
 		d, err := parseDuration(in)
-		if err != nil || formatDuration(d) != want {
-			t.Errorf("%s is %s (%v), want %s", in, formatDuration(d), err, want)
+		if err != nil || supervision.FormatDuration(d) != want {
+			t.Errorf("%s is %s (%v), want %s", in, supervision.FormatDuration(d), err, want)
 		}
 	}
 	for in, want := range map[string]string{

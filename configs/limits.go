@@ -41,7 +41,7 @@ func (d *decoder) checkServiceLimit(s *draft) {
 	key := writtenOf(s.restart, "max_restarts", "restart_window", "initial_delay")
 	d.fail(s.restart.pos(key), s.restart.at(key), "",
 		"more than %s within %s can never happen: with delays of %s there are at most %d, so on_exhausted never takes effect; lower max_restarts or widen restart_window",
-		plural(in.Max, "restart"), formatDuration(in.Period), delays(c.Backoff), n)
+		plural(in.Max, "restart"), supervision.FormatDuration(in.Period), delays(c.Backoff), n)
 }
 
 // checkSupervisorLimit looks at a limit that is written for a supervisor.
@@ -71,7 +71,7 @@ func (d *decoder) checkSupervisorLimit(b *branch) {
 	if own {
 		why += "; services count here only with max_restarts: unlimited"
 	}
-	d.fail(b.o.pos(key), b.o.at(key), "", "more than %s within %s can never happen: %s", plural(in.Max, "restart"), formatDuration(in.Period), why)
+	d.fail(b.o.pos(key), b.o.at(key), "", "more than %s within %s can never happen: %s", plural(in.Max, "restart"), supervision.FormatDuration(in.Period), why)
 }
 
 // writtenOf is the first of the keys that is written, else the first.
@@ -125,12 +125,12 @@ func delays(b supervision.Backoff) string {
 	b.Jitter = 0
 	var list []string
 	for n := 1; n <= 3; n++ {
-		list = append(list, formatDuration(b.Delay(n, 0)))
+		list = append(list, supervision.FormatDuration(b.Delay(n, 0)))
 	}
 	if b.Delay(1, 0) == b.Delay(4, 0) {
 		return list[0]
 	}
-	return fmt.Sprintf("%s, … up to %s", strings.Join(list, ", "), formatDuration(b.Max))
+	return fmt.Sprintf("%s, … up to %s", strings.Join(list, ", "), supervision.FormatDuration(b.Max))
 }
 
 func plural(n int, noun string) string {

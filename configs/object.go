@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/blackhole/bhnode/supervision"
 )
 
 // decoder reads one configuration and gathers its mistakes.
@@ -277,7 +279,7 @@ func (o *object) duration(key string, fallback, low time.Duration) time.Duration
 
 // durationOr reads a duration of at least low, or one of the words.
 func (o *object) durationOr(key string, fallback, low time.Duration, words ...string) (value time.Duration, word string) {
-	o.takes(key, shape{kind: shapeDuration, words: words, fallback: formatDuration(fallback)})
+	o.takes(key, shape{kind: shapeDuration, words: words, fallback: supervision.FormatDuration(fallback)})
 	t, n, ok := o.scalar(key, "a duration")
 	if !ok || !o.d.notRuntime(n, o.at(key), t) {
 		return fallback, ""
@@ -292,7 +294,7 @@ func (o *object) durationOr(key string, fallback, low time.Duration, words ...st
 	case err != nil:
 		o.fail(key, "", "%s %s", shown(n, t), err)
 	case value < low:
-		o.fail(key, "", "must not be shorter than %s, not %s", formatDuration(low), t.masked)
+		o.fail(key, "", "must not be shorter than %s, not %s", supervision.FormatDuration(low), t.masked)
 	default:
 		return value, ""
 	}

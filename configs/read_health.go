@@ -46,7 +46,7 @@ func (d *decoder) readHealth(s *draft) {
 	}
 	h.StartInterval = o.duration("start_interval", min(200*time.Millisecond, h.Interval), time.Millisecond)
 	if h.StartInterval > h.Interval {
-		o.fail("start_interval", "", "is %s, longer than interval, which is %s", formatDuration(h.StartInterval), formatDuration(h.Interval))
+		o.fail("start_interval", "", "is %s, longer than interval, which is %s", supervision.FormatDuration(h.StartInterval), supervision.FormatDuration(h.Interval))
 	}
 	h.StartPeriod, _ = o.durationOr("start_period", 30*time.Second, time.Millisecond, infinity)
 	s.svc.Health = h

@@ -53,7 +53,7 @@ func (d *decoder) readRestart(s *draft) {
 		ResetAfter: o.duration("reset_after", defaultBackoff.ResetAfter, 0),
 	}
 	if b := child.Backoff; b.Initial > b.Max {
-		o.fail("initial_delay", "", "is %s, longer than max_delay, which is %s", formatDuration(b.Initial), formatDuration(b.Max))
+		o.fail("initial_delay", "", "is %s, longer than max_delay, which is %s", supervision.FormatDuration(b.Initial), supervision.FormatDuration(b.Max))
 	}
 	d.readSuccess(s, o)
 	o.done()

@@ -316,7 +316,7 @@ func (s sheet) int(key string, value int) { s.raw(key, strconv.Itoa(value)) }
 
 func (s sheet) bool(key string, value bool) { s.raw(key, strconv.FormatBool(value)) }
 
-func (s sheet) duration(key string, d time.Duration) { s.raw(key, formatDuration(d)) }
+func (s sheet) duration(key string, d time.Duration) { s.raw(key, supervision.FormatDuration(d)) }
 
 func (s sheet) quoted(key, value string) { s.put(key, &node{kind: stringKind, text: value}) }
 

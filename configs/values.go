@@ -74,18 +74,6 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// formatDuration writes a duration as a person would: 1h, not 1h0m0s.
-func formatDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
 // parseSignal reads a signal's name, with or without SIG.
 func parseSignal(s string) (syscall.Signal, bool) {
 	name := strings.ToUpper(s)

@@ -151,7 +151,7 @@ func (b *groups1) open(service string, incarnation uint64, l Limits) (*group, er
 		if err != nil {
 			return nil, errors.Join(err, g.remove())
 		}
-		g.leaf, g.enter, g.ranBefore, g.movedIn = leaf.leaf, append(g.enter, leaf.leaf), leaf.ran, leaf.ran > 0
+		g.leaf, g.enter, g.ranBefore = leaf.leaf, append(g.enter, leaf.leaf), leaf.ran
 		if g.frozen = b.frozen; !g.frozen {
 			g.spares = &b.spares
 		}

@@ -58,7 +58,6 @@ type group struct {
 	ranBefore time.Duration // what earlier incarnations have used of processors in the leaf
 	ran       time.Duration // and that with what this one has, when it ended; 0: not known
 	wiped     atomic.Bool   // bhnode has killed all in the leaf at once
-	movedIn   bool          // another incarnation was in the leaf before
 }
 
 // hookPrefix begins the name of a hook's group.

@@ -105,7 +105,7 @@ var errTrap = errors.New("the kernel kills what is born into its group")
 // status then. After a write to the cgroup.kill of a group, or of one above it, Linux 6.14 and
 // later kill all that is cloned into it.
 func (g *group) sprung(pid int) bool {
-	if g == nil || !g.movedIn {
+	if g == nil || g.ranBefore == 0 { // its leaf is fresh
 		return false
 	}
 	var program [1]byte
@@ -148,7 +148,7 @@ func (g *group) renew(incarnation uint64) error {
 		return err
 	}
 	g.enter = append(g.enter[:len(g.enter)-1:len(g.enter)-1], leaf)
-	g.leaf, g.ranBefore, g.movedIn = leaf, 0, false
+	g.leaf, g.ranBefore = leaf, 0
 	return nil
 }
 

@@ -174,7 +174,7 @@ func (m *Machine) markAll(set []*child, cause uint64, why func(*child) Reason) {
 
 // usedUp says why c is not restarted once more: how it ended, and the limit.
 func (c *child) usedUp(limit Intensity) string {
-	text := fmt.Sprintf("it was restarted %s within %s already", plural(limit.Max, "time"), short(limit.Period))
+	text := fmt.Sprintf("it was restarted %s within %s already", plural(limit.Max, "time"), FormatDuration(limit.Period))
 	if limit.Max == 0 {
 		text = "no restart is allowed"
 	}
@@ -182,18 +182,6 @@ func (c *child) usedUp(limit Intensity) string {
 		return text
 	}
 	return c.detail + "; " + text
-}
-
-// short is a duration without the zeros at its end: 1h, not 1h0m0s.
-func short(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 // restart decides about a child that ended, or could not start, and is to be
@@ -216,7 +204,7 @@ func (m *Machine) restart(c *child) {
 			}
 		}
 	} else if !s.window.allow(m.now, s.spec.Intensity) {
-		m.giveUp(s, c, fmt.Sprintf("more than %s within %s; the last straw was %s", plural(s.spec.Intensity.Max, "restart"), short(s.spec.Intensity.Period), c.id()))
+		m.giveUp(s, c, fmt.Sprintf("more than %s within %s; the last straw was %s", plural(s.spec.Intensity.Max, "restart"), FormatDuration(s.spec.Intensity.Period), c.id()))
 		return
 	}
 	c.total++

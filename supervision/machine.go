@@ -3,6 +3,7 @@ package supervision
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -257,6 +258,18 @@ func (m *Machine) setPhase(c *child, p phase) {
 
 func (m *Machine) setRest(c *child, r rest) {
 	c.rest, c.since = r, m.now
+}
+
+// FormatDuration writes a duration as a person would: 1h, not 1h0m0s.
+func FormatDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 func plural(n int, what string) string {

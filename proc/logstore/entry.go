@@ -37,6 +37,9 @@ type Entry struct {
 	Fields  []byte
 }
 
+// InMemory is about how many bytes e takes.
+func (e *Entry) InMemory() int { return 256 + len(e.Line) + len(e.Message) + len(e.Fields) }
+
 // Lines returns an entry as one entry a line, but of those only the last n.
 func (e *Entry) Lines(n int) []Entry {
 	n = min(n, e.Joined+1)

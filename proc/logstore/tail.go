@@ -67,7 +67,7 @@ func (r *reader) tailForward(ctx context.Context, src *source, n int) error {
 			t.found++
 			r.keep(t, e)
 			if len(t.entries) > n {
-				r.room += room(&t.entries[0])
+				r.room += t.entries[0].InMemory()
 				t.entries[0] = Entry{}
 				t.entries = t.entries[1:]
 			}
@@ -83,15 +83,12 @@ func (r *reader) keep(t *tail, e Entry) {
 	if !t.kept {
 		return
 	}
-	if r.room -= room(&e); r.room < 0 {
+	if r.room -= e.InMemory(); r.room < 0 {
 		t.entries, t.kept = nil, false
 		return
 	}
 	t.entries = append(t.entries, e)
 }
-
-// room is about what an entry takes in memory.
-func room(e *Entry) int { return 256 + len(e.Line) + len(e.Message) + len(e.Fields) }
 
 // begin returns where in a file the entries begin that are not older than what is asked for,
 // or a little before.
